@@ -1,0 +1,147 @@
+"""s2sbot: sequence-to-sequence chatbots and translators from subtitles and parallel text.
+
+Importing this imports no torch; `load` and `training` do when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BotError,
+    CorpusError,
+    DeviceError,
+    NewerFormatError,
+    NewerStoreError,
+    PluginError,
+    S2SBotError,
+    SettingsError,
+    StoreError,
+    TokenizerError,
+    TrainingError,
+)
+from .hookspecs import hookimpl
+from .progress import Progress, Sample
+from .settings import knob
+from .text import (
+    BOS,
+    EOS,
+    PAD,
+    RESERVED,
+    SEP,
+    UNK,
+    Cue,
+    Dialogue,
+    Exchange,
+    Origin,
+    PairReader,
+    Reader,
+    Tokenizer,
+    Turn,
+    clean_line,
+    decode_text,
+    default_vocab_size,
+    split_speakers,
+    strip_markup,
+)
+
+if TYPE_CHECKING:
+    from .engine import Bot
+    from .trainer import Training
+
+__all__ = [
+    "BOS",
+    "EOS",
+    "PAD",
+    "RESERVED",
+    "SEP",
+    "UNK",
+    "BotError",
+    "CorpusError",
+    "Cue",
+    "DeviceError",
+    "Dialogue",
+    "Exchange",
+    "NewerFormatError",
+    "NewerStoreError",
+    "Origin",
+    "PairReader",
+    "PluginError",
+    "Progress",
+    "Reader",
+    "S2SBotError",
+    "Sample",
+    "SettingsError",
+    "StoreError",
+    "Tokenizer",
+    "TokenizerError",
+    "TrainingError",
+    "Turn",
+    "__version__",
+    "clean_line",
+    "decode_text",
+    "default_vocab_size",
+    "hookimpl",
+    "knob",
+    "load",
+    "split_speakers",
+    "strip_markup",
+    "training",
+]
+
+__version__ = "0.1.0"
+
+
+def load(path: str | Path, *, device: str = "auto") -> Bot:
+    """Open a bot folder to talk to it.
+
+    Args:
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        BotError: where the folder is no bot, or is damaged.
+        DeviceError: where the device is not there.
+    """
+    from .engine import Bot
+
+    return Bot.load(Path(path), device=device)
+
+
+def training(
+    *corpora: str | Path,
+    bot: str | Path,
+    model: str = "attention",
+    preset: str | None = None,
+    size: str | None = None,
+    valid: Sequence[str | Path] = (),
+    languages: tuple[str, str] | None = None,
+    settings: dict[str, dict[str, Any]] | None = None,
+    resume: bool = False,
+) -> Training:
+    """Describe a training run, to be entered and then walked through.
+
+        with s2sbot.training("friends/", bot="friends.bot", settings={"train": {"budget": 900}}) as run:
+            for progress in run:
+                print(progress.step, progress.loss)
+
+    Nothing is read or written before the `with` is entered; leaving it saves. `settings` has the tables data, model,
+    train and decode. With `resume` the run in `bot` goes on from its last checkpoint.
+
+    Raises:
+        S2SBotError: on entering, for anything a user can mend.
+    """
+    from .trainer import Training
+
+    return Training(
+        tuple(Path(corpus) for corpus in corpora),
+        Path(bot),
+        model=model,
+        preset=preset,
+        size=size,
+        valid=tuple(Path(corpus) for corpus in valid),
+        languages=languages,
+        settings=settings or {},
+        resume=resume,
+    )

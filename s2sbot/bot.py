@@ -1,0 +1,236 @@
+"""A bot folder goes in, its checked description, tokenizers and model come out; and the way back."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import BotError, NewerFormatError, SettingsError, TokenizerError
+from .files import full_disk_explained, read_json, sync_folder, write_atomically, write_json
+from .plugins import Plugins
+from .settings import DecodeSettings, build
+from .text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .nn.encoder_decoder import EncoderDecoder
+
+__all__ = [
+    "FORMAT",
+    "BotDescription",
+    "load_model",
+    "load_tokenizers",
+    "read_description",
+    "save_tokenizers",
+    "save_weights",
+    "write_description",
+]
+
+FORMAT: Final = 1
+"""The version of the folder's layout; a reader refuses a higher one."""
+_WEIGHTS: Final = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+LARGEST_HEADER: Final = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotDescription:
+    """What `bot.json` says.
+
+    uuid        names the bot wherever its messages are kept
+    kind        `chat` or `translate`
+    model       name of the model; `config` holds its knobs, `source_vocab` and `target_vocab` its vocabularies' sizes
+    tokenizer   name of the tokenizer; `shared` where source and target have the same one
+    languages   none, one, or the source's and the target's
+    decode      the decoding defaults
+    corpora     name, kind of reader, SHA-256 and number of files of every corpus
+    metrics     what the validation said of the weights
+    weights     name of the weights file
+    versions    of s2sbot, torch and the plugins that made it
+    """
+
+    uuid: str
+    kind: str
+    model: str
+    config: dict[str, Any]
+    source_vocab: int
+    target_vocab: int
+    tokenizer: str
+    shared: bool
+    context_turns: int
+    languages: tuple[str, ...]
+    decode: dict[str, Any]
+    weights: str
+    corpora: tuple[dict[str, Any], ...] = ()
+    metrics: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def decode_settings(self) -> DecodeSettings:
+        """Return the decoding defaults."""
+        return build(DecodeSettings, self.decode, "decode")
+
+
+def write_description(folder: Path, description: BotDescription) -> None:
+    """Write `bot.json`; the bot changes in this one rename."""
+    write_json(folder / "bot.json", dataclasses.asdict(description))
+
+
+def read_description(folder: Path) -> BotDescription:
+    """Read and check a bot folder without opening its tensors and without torch.
+
+    Raises:
+        NewerFormatError: where a newer s2sbot wrote it.
+        BotError: where it is no bot, or its description or its weights file are damaged.
+    """
+    path = folder / "bot.json"
+    if not path.is_file():
+        unfinished = (folder / "training").is_dir()
+        raise BotError(
+            f"{folder} holds no bot yet" if unfinished else f"{folder} is no bot: there is no bot.json in it",
+            f"its training has not come to a validation: s2sbot train --bot {folder} --resume"
+            if unfinished
+            else "make one with `s2sbot train CORPUS --bot DIR`",
+        )
+    try:
+        data = read_json(path)
+        if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+            raise ValueError("it has no format number")
+        if data["format"] > FORMAT:
+            raise NewerFormatError(
+                f"{folder} has bot format {data['format']}, this s2sbot knows up to {FORMAT}", "upgrade s2sbot"
+            )
+        description = _checked(data)
+    except NewerFormatError:
+        raise
+    except (OSError, ValueError, TypeError, SettingsError) as error:
+        raise BotError(f"{path} is damaged: {error}", "copy the whole bot folder again, or train it again") from error
+    _check_weights(folder / description.weights)
+    return description
+
+
+def _checked(data: Mapping[str, Any]) -> BotDescription:
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "uuid": str, "kind": str, "model": str, "config": dict, "source_vocab": int, "target_vocab": int,
+        "tokenizer": str, "shared": bool, "context_turns": int, "languages": list, "decode": dict, "weights": str,
+        "corpora": list, "metrics": dict, "versions": dict, "format": int,
+    }  # fmt: skip
+    unknown = sorted(set(data) - set(kinds))
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}")
+    for key, kind in kinds.items():
+        if not isinstance(data.get(key), kind):
+            raise ValueError(f"{key!r} is missing or of the wrong type")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
+    description = BotDescription(**values)
+    if description.kind not in ("chat", "translate"):
+        raise ValueError(f"kind {description.kind!r} is neither chat nor translate")
+    if not _WEIGHTS.fullmatch(description.weights):
+        raise ValueError(f"{description.weights!r} is no name of a weights file")
+    for name in (description.model, description.tokenizer):
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a plugin's")
+    if not all(16 < size <= 10_000_000 for size in (description.source_vocab, description.target_vocab)):
+        raise ValueError("no such vocabulary size")
+    build(DecodeSettings, description.decode, "decode")
+    return description
+
+
+def _check_weights(path: Path) -> None:
+    """Look at the size that a safetensors file says of itself, before anything maps it into memory."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            head = stream.read(8)
+        header = struct.unpack("<Q", head)[0] if len(head) == 8 else 2**63
+    except OSError as error:
+        raise BotError(f"cannot read {path}: {error.strerror}", "copy the whole bot folder again") from error
+    if header > min(LARGEST_HEADER, size - 8):
+        raise BotError(f"{path} is cut short or no safetensors file", "copy the whole bot folder again")
+
+
+def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
+    """Write the tokenizer into `tokenizer/`, or both into `tokenizer/source/` and `tokenizer/target/`."""
+    root = folder / "tokenizer"
+    pairs = ((root, source),) if source is target else ((root / "source", source), (root / "target", target))
+    with full_disk_explained(root):
+        for place, tokenizer in pairs:
+            place.mkdir(parents=True, exist_ok=True)
+            tokenizer.save(place)
+            sync_folder(place)
+
+
+def load_tokenizers(folder: Path, name: str, plugins: Plugins, *, shared: bool) -> tuple[Tokenizer, Tokenizer]:
+    """Read the source's and the target's tokenizer; the same one twice where they share it.
+
+    Raises:
+        TokenizerError: where one is missing or damaged.
+        PluginError: where no plugin offers the tokenizer.
+    """
+    kind = plugins.tokenizer(name)
+    root = folder / "tokenizer"
+    if shared:
+        tokenizer = kind.load(root)
+        return tokenizer, tokenizer
+    return kind.load(root / "source"), kind.load(root / "target")
+
+
+def save_weights(folder: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Write weights as safetensors and return the file's name, which holds a hash of its content."""
+    from safetensors.torch import save
+
+    data = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    name = f"weights-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+    write_atomically(folder / name, data)
+    return name
+
+
+def load_model(folder: Path, description: BotDescription, plugins: Plugins, device: str) -> EncoderDecoder:
+    """Build the model and give it its weights, in evaluation mode.
+
+    Raises:
+        BotError: where weights and configuration do not fit each other.
+        PluginError: where no plugin offers the model.
+        DeviceError: where the device is not there.
+    """
+    kind = plugins.model(description.model)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from .nn.device import choose_device
+    from .nn.encoder_decoder import load_model_tensors
+
+    place = choose_device(device)
+    try:
+        config: Any = build(kind.Config, description.config, "model")
+        model = kind(config, description.source_vocab, description.target_vocab)
+        load_model_tensors(model, load_file(folder / description.weights))
+    except (SafetensorError, SettingsError, RuntimeError, OSError) as error:
+        first = str(error).strip().splitlines()
+        raise BotError(
+            f"the weights in {folder} do not fit: {' '.join(line.strip() for line in first[:2])}",
+            "copy the whole bot folder again, or install the plugin's version that made it: see versions in bot.json",
+        ) from error
+    return model.to(place).eval()
+
+
+def check_vocabulary(description: BotDescription, source: Tokenizer, target: Tokenizer) -> None:
+    """Refuse tokenizers that are not those the model was trained with.
+
+    Raises:
+        TokenizerError: where their sizes differ from the model's.
+    """
+    if (len(source), len(target)) != (description.source_vocab, description.target_vocab):
+        raise TokenizerError(
+            f"the tokenizer has {len(source)} and {len(target)} ids, the model"
+            f" {description.source_vocab} and {description.target_vocab}",
+            "copy the whole bot folder again",
+        )

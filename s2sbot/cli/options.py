@@ -1,0 +1,50 @@
+"""Dataclass fields go in, click options come out; and the options of decoding that three commands share."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from ..settings import DecodeSettings
+
+__all__ = ["decode_options", "given_options"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def decode_options(*names: str) -> Callable[[Function], Function]:
+    """Add an option for each of these knobs of the table `decode`; what is not given stays with the bot's own."""
+
+    def add(function: Function) -> Function:
+        hints = typing.get_type_hints(DecodeSettings)
+        fields = {field.name: field for field in dataclasses.fields(DecodeSettings)}
+        for name in reversed(names):
+            field = fields[name]
+            choices = field.metadata["choices"]
+            kind = click.Choice(choices) if choices else _click_type(hints[name])
+            flag = f"--{name.replace('_', '-')}"
+            function = click.option(flag, name, type=kind, default=None, help=_sentence(field.metadata["help"]))(
+                function
+            )
+        return function
+
+    return add
+
+
+def given_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _click_type(hint: Any) -> Any:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    return next(kind for kind in kinds if kind is not type(None))
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."

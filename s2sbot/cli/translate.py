@@ -1,0 +1,45 @@
+"""`s2sbot translate`: lines go in, as many lines come out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import decode_options, given_options
+
+__all__ = ["translate"]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("bot", type=click.Path(path_type=Path))
+@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"), default="-")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@decode_options("method", "beam_size", "length_penalty", "max_length", "seed")
+def translate(bot: Path, file: Any, device: str, **options: Any) -> None:
+    """Translate the lines of FILE, or of standard input, to as many lines.
+
+    On a terminal each line is translated when it is entered; Ctrl-D ends.
+
+    \b
+    Examples:
+      s2sbot translate en-fr.bot letter.txt > lettre.txt
+      echo "Good morning." | s2sbot translate en-fr.bot
+    """
+    from ..engine import Bot
+    from .sanitize import sanitize
+
+    loaded = Bot.load(bot, device=device)
+    given = given_options(options)
+    if file is sys.stdin and sys.stdin.isatty():
+        loaded.translate([], **given)
+        click.echo(f"{loaded.name}: enter lines to translate, Ctrl-D to end", err=True)
+        for line in file:
+            click.echo(sanitize(loaded.translate([line.rstrip("\r\n")], **given)[0]))
+        return
+    lines = (line.rstrip("\r\n") for line in file)
+    clean = sanitize if sys.stdout.isatty() else str
+    for translated in loaded.translate_stream(lines, **given):
+        click.echo(clean(translated))

@@ -1,0 +1,88 @@
+"""Every error a user can cause, each with a message and a hint; anything else that is raised is a fault of ours.
+
+S2SBotError                 exit code 1
+├── SettingsError           an unknown knob, a value out of range, options that contradict each other
+├── CorpusError             nothing to read, a missing language side, uneven pair files
+├── TokenizerError          a vocabulary that the corpus cannot support, a damaged tokenizer
+├── PluginError             something asked for that no plugin offers, or whose plugin is broken
+├── BotError                a folder that is no bot, or a damaged one
+│   └── NewerFormatError    written by a newer s2sbot; exit code 3
+├── TrainingError           a run that cannot start, go on or be resumed
+├── StoreError              the conversation store cannot be opened, or does not have what was asked for
+│   └── NewerStoreError     its schema is newer than this program; exit code 3
+└── DeviceError             a device asked for that is not there
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BotError",
+    "CorpusError",
+    "DeviceError",
+    "NewerFormatError",
+    "NewerStoreError",
+    "PluginError",
+    "S2SBotError",
+    "SettingsError",
+    "StoreError",
+    "TokenizerError",
+    "TrainingError",
+]
+
+
+class S2SBotError(Exception):
+    """Something the user can mend: `message` says what is wrong, `hint` what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class SettingsError(S2SBotError):
+    """A knob that does not exist, a value that it cannot take, or options that contradict each other."""
+
+
+class CorpusError(S2SBotError):
+    """A corpus that holds nothing to learn from, or whose sides do not fit each other."""
+
+
+class TokenizerError(S2SBotError):
+    """A vocabulary that the corpus cannot support, or a tokenizer folder that cannot be read."""
+
+
+class PluginError(S2SBotError):
+    """Something that no plugin offers, that two plugins offer, or whose plugin is broken."""
+
+
+class BotError(S2SBotError):
+    """A folder that is no bot, or one that is damaged."""
+
+
+class NewerFormatError(BotError):
+    """A bot written by a newer s2sbot than this one."""
+
+    exit_code = 3
+
+
+class TrainingError(S2SBotError):
+    """A training run that cannot start, cannot go on, or cannot be resumed."""
+
+
+class StoreError(S2SBotError):
+    """A conversation store that cannot be opened, or that does not hold what was asked for."""
+
+
+class NewerStoreError(StoreError):
+    """A conversation store whose schema is newer than this s2sbot."""
+
+    exit_code = 3
+
+
+class DeviceError(S2SBotError):
+    """A device that was asked for and is not there."""

@@ -1,0 +1,324 @@
+"""Packed exchanges and a model go in; weights that get better, checkpoints and events come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from . import card
+from .bot import BotDescription, read_description, save_weights, write_description
+from .checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    optimizer_tensors,
+    random_tensors,
+    restore_optimizer,
+    restore_random,
+)
+from .errors import BotError, TrainingError
+from .nn.dataset import epoch_batches, sequential_batches
+from .nn.decoding import generate
+from .nn.encoder_decoder import load_model_tensors, model_tensors
+from .nn.scoring import Score, batch_loss, evaluate
+from .plugins import Plugins
+from .preparation import Prepared, RunSettings
+from .progress import Progress, Sample
+
+__all__ = ["Loop"]
+
+TELL_EVERY: Final = 0.5
+"""Seconds between two `step` events."""
+BAD_STEPS: Final = 5
+"""Steps in a row without a finite loss after which a run gives up."""
+
+
+class Loop:
+    """The run itself: step, validation, sample, save, stop test, always between two steps."""
+
+    def __init__(
+        self, bot: Path, settings: RunSettings, prepared: Prepared, plugins: Plugins, device: torch.device
+    ) -> None:
+        self.bot, self.settings, self.prepared, self.device = bot, settings, prepared, device
+        self.plugins = plugins
+        torch.manual_seed(settings.train.seed)
+        kind = plugins.model(settings.model)
+        self.model = kind(settings.config, len(prepared.tokenizers[0]), len(prepared.tokenizers[1])).to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=settings.train.learning_rate,
+            weight_decay=settings.train.weight_decay,
+            fused=True,
+        )
+        self.stopping = False
+        self.saved = True
+        self.step, self.epoch, self.position, self.bad = 0, 0, 0, 0
+        self.elapsed, self.best = 0.0, math.inf
+        self.validations: list[dict[str, float]] = []
+        self._in_step = False
+        self._told_at = self._saved_at = 0.0
+        self._loss = self._loss_tokens = self._tokens = 0.0
+        self._samples: tuple[Sample, ...] = ()
+        self._batches = self._plan_epoch()
+
+    def restore(self) -> Iterator[Progress]:
+        """Go back to the newest checkpoint that is whole; name those that are not."""
+        damaged: list[str] = []
+        folder = self.bot / "training" / "checkpoints"
+        checkpoint = latest_checkpoint(folder, lambda path, cause: damaged.append(f"{path.name}: {cause}"))
+        for line in damaged:
+            yield Progress(kind="prepare", message=f"passed over a damaged checkpoint, {line}")
+        if checkpoint is None:
+            yield Progress(kind="prepare", message="no checkpoint yet: starting from the beginning")
+            return
+        state = checkpoint.state
+        load_model_tensors(self.model, checkpoint.weights)
+        restore_optimizer(self.optimizer, checkpoint.optimizer)
+        restore_random(checkpoint.random)
+        self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
+        self.elapsed = self._told_at = self._saved_at = state["elapsed"]
+        self.best = math.inf if state["best"] is None else state["best"]
+        self.validations = list(state["validations"])
+        self._batches = self._plan_epoch()
+        yield Progress(kind="prepare", message=f"going on from step {self.step:,}", step=self.step)
+
+    def events(self) -> Iterator[Progress]:
+        """Train to the end, or until `stopping` is set, and yield what happens."""
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        facts = self.prepared.facts["exchanges"]
+        yield self._event(
+            "start",
+            message=f"{self.settings.model}: {parameters / 1e6:.1f}M parameters, {facts['train']:,} exchanges,"
+            f" {facts['valid']:,} held out, {len(self._batches):,} batches an epoch, on {self.device}",
+        )
+        while not self.stopping and self.fraction < 1.0:
+            began = time.perf_counter()
+            self._train_step()
+            self.elapsed += time.perf_counter() - began
+            if self.elapsed - self._told_at >= TELL_EVERY:
+                yield self._told()
+            if self.fraction < 1.0 and self.fraction >= self._next_validation():
+                yield self._validate()
+            if self.elapsed - self._saved_at >= self.settings.train.checkpoint_every:
+                yield self._checkpoint()
+        if not self.stopping:
+            if not self.validations or self.validations[-1]["step"] != self.step:
+                yield self._validate()
+            if self.settings.train.select == "last":
+                self._write_bot(self.validations[-1]["perplexity"])
+            card.write_card(self.bot, self.settings, self.prepared, self.validations, self._samples)
+        if not self.saved:
+            yield self._checkpoint()
+        yield self._event("end", perplexity=self._last_perplexity(), samples=self._samples, stopped=self.stopping)
+
+    @property
+    def fraction(self) -> float:
+        """Return how much of the run is done, 0 to 1: by steps, by passes, or by seconds."""
+        train = self.settings.train
+        if train.steps:
+            return self.step / train.steps
+        if train.epochs:
+            return (self.epoch + self.position / len(self._batches)) / train.epochs
+        return self.elapsed / (train.budget or 1.0)
+
+    @property
+    def _batch_tokens(self) -> int:
+        """Return the setting, or what gives a hundred updates an epoch within what a CPU multiplies well."""
+        packed = self.prepared.train
+        tokens = len(packed.source_ids) + len(packed.target_ids) + 2 * len(packed)
+        return self.settings.train.batch_tokens or min(2_000, max(400, tokens // 100))
+
+    def _plan_epoch(self) -> list[Any]:
+        return epoch_batches(self.prepared.train, self._batch_tokens, seed=self.settings.train.seed, epoch=self.epoch)
+
+    def _train_step(self) -> None:
+        self._in_step = True
+        self.saved = False
+        train = self.settings.train
+        self.model.train()
+        batch = self.prepared.train.batch(self._batches[self.position]).to(self.device)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, tokens = batch_loss(self.model, batch, label_smoothing=train.label_smoothing)
+        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
+        if torch.isfinite(norm) and torch.isfinite(loss):
+            self.optimizer.step()
+            self.bad = 0
+            self._loss += float(loss.detach())
+            self._loss_tokens += float(tokens)
+        else:
+            self._count_bad()
+        self._tokens += float(tokens + batch.source_mask.sum())
+        self.step += 1
+        self.position += 1
+        if self.position == len(self._batches):
+            self.epoch, self.position = self.epoch + 1, 0
+            self._batches = self._plan_epoch()
+        self._in_step = False
+
+    def _count_bad(self) -> None:
+        self.bad += 1
+        if self.bad == BAD_STEPS:
+            raise TrainingError(
+                f"the loss was not finite in {BAD_STEPS} steps in a row, the last of them step {self.step}",
+                "resume with a lower rate from the last checkpoint: train anew with --set train.learning_rate=0.0003",
+            )
+
+    def _learning_rate(self) -> float:
+        """Rise over the warm-up, then fall as half a cosine (Loshchilov & Hutter 2017) to `final_rate`."""
+        train = self.settings.train
+        warm = min(1.0, (self.step + 1) / (train.warmup_steps + 1))
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.fraction)))
+        return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * fall)
+
+    def _next_validation(self) -> float:
+        """Return the fraction of the run at which the next validation is due."""
+        return (len(self.validations) + 1) / self.settings.train.validations
+
+    def _validate(self) -> Progress:
+        score = self._score()
+        self.validations.append(
+            {
+                "step": self.step,
+                "epoch": round(self._epochs(), 3),
+                "elapsed": self.elapsed,
+                "perplexity": score.perplexity,
+            }
+        )
+        self._samples = self._answer_samples()
+        if score.perplexity < self.best:
+            self.best = score.perplexity
+            if self.settings.train.select == "best":
+                self._write_bot(score.perplexity)
+        if self.settings.train.select == "last":
+            self._write_bot(score.perplexity)
+        self.saved = False
+        return self._event("validation", perplexity=score.perplexity, samples=self._samples)
+
+    def _score(self) -> Score:
+        valid = self.prepared.valid
+        rows = sequential_batches(valid, 4 * self._batch_tokens)
+        return evaluate(self.model, (valid.batch(index).to(self.device) for index in rows))
+
+    def _answer_samples(self) -> tuple[Sample, ...]:
+        self.model.eval()
+        decode = dataclasses.replace(self.settings.decode, method="greedy")
+        target = self.prepared.tokenizers[1]
+        found = generate(self.model, [ids for ids, _, _ in self.prepared.samples], decode)
+        return tuple(
+            Sample(source, target.decode(hypothesis.tokens).strip(), truth)
+            for (_, source, truth), hypothesis in zip(self.prepared.samples, found, strict=True)
+        )
+
+    def _write_bot(self, perplexity: float) -> None:
+        """Make the weights as they are now those of the bot, in one rename."""
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
+            raise TrainingError("the weights are no longer finite", "train anew with a lower train.learning_rate")
+        facts, settings = self.prepared.facts, self.settings
+        weights = save_weights(self.bot, model_tensors(self.model))
+        description = BotDescription(
+            uuid=facts["uuid"],
+            kind=facts["kind"],
+            model=settings.model,
+            config=dataclasses.asdict(settings.config),
+            source_vocab=len(self.prepared.tokenizers[0]),
+            target_vocab=len(self.prepared.tokenizers[1]),
+            tokenizer=settings.data.tokenizer,
+            shared=settings.data.share_tokenizer,
+            context_turns=settings.data.context_turns if facts["kind"] == "chat" else 0,
+            languages=tuple(facts["languages"]),
+            decode=dataclasses.asdict(settings.decode),
+            weights=weights,
+            corpora=tuple(facts["corpora"]),
+            metrics={
+                "step": self.step,
+                "epoch": round(self._epochs(), 3),
+                "valid_perplexity": perplexity if math.isfinite(perplexity) else None,
+                "valid_tokens": facts["tokens"]["valid"],
+                "select": settings.train.select,
+            },
+            versions=self._versions(),
+        )
+        try:
+            before: str | None = read_description(self.bot).weights
+        except BotError:
+            before = None
+        write_description(self.bot, description)
+        if before not in (None, weights):
+            (self.bot / str(before)).unlink(missing_ok=True)
+
+    def _versions(self) -> dict[str, str]:
+        offers = (
+            self.plugins.models()[self.settings.model],
+            self.plugins.tokenizers()[self.settings.data.tokenizer],
+        )
+        versions = {"s2sbot": importlib.metadata.version("s2sbot"), "torch": torch.__version__}
+        for offer in offers:
+            try:
+                versions[offer.plugin] = importlib.metadata.version(offer.distribution)
+            except importlib.metadata.PackageNotFoundError:
+                versions[offer.plugin] = "unknown"
+        return versions
+
+    def save_checkpoint(self) -> None:
+        """Write a checkpoint, unless the run was interrupted inside a step, whose half is worth nothing."""
+        if self._in_step:
+            return
+        Checkpoint(
+            {
+                "step": self.step,
+                "epoch": self.epoch,
+                "position": self.position,
+                "elapsed": self.elapsed,
+                "best": self.best if math.isfinite(self.best) else None,
+                "validations": self.validations,
+            },
+            model_tensors(self.model),
+            optimizer_tensors(self.optimizer),
+            random_tensors(),
+        ).save(self.bot / "training" / "checkpoints", keep=self.settings.train.keep_checkpoints)
+        self._saved_at = self.elapsed
+        self.saved = True
+
+    def _checkpoint(self) -> Progress:
+        self.save_checkpoint()
+        return self._event("checkpoint")
+
+    def _epochs(self) -> float:
+        return self.epoch + self.position / len(self._batches)
+
+    def _last_perplexity(self) -> float | None:
+        return self.validations[-1]["perplexity"] if self.validations else None
+
+    def _told(self) -> Progress:
+        since = self.elapsed - self._told_at
+        event = self._event(
+            "step",
+            loss=self._loss / self._loss_tokens if self._loss_tokens else None,
+            learning_rate=self._learning_rate(),
+            tokens_per_second=self._tokens / since if since else None,
+        )
+        self._told_at = self.elapsed
+        self._loss = self._loss_tokens = self._tokens = 0.0
+        return event
+
+    def _event(self, kind: Any, **values: Any) -> Progress:
+        fraction = self.fraction
+        return Progress(
+            kind=kind,
+            step=self.step,
+            steps=self.settings.train.steps,
+            epoch=round(self._epochs(), 3),
+            elapsed=self.elapsed,
+            remaining=self.elapsed * (1 - fraction) / fraction if 0 < fraction <= 1 else None,
+            best=self.best if math.isfinite(self.best) else None,
+            **values,
+        )

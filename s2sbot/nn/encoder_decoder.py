@@ -1,0 +1,148 @@
+"""The contract that a model plugin fulfils: token ids and a memory of the source go in, hidden states come out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+__all__ = [
+    "EncoderDecoder",
+    "Memory",
+    "State",
+    "Step",
+    "load_model_tensors",
+    "model_tensors",
+    "select_rows",
+    "state_from_bytes",
+    "state_to_bytes",
+]
+
+State = tuple[Tensor, ...]
+"""What a model remembers between steps; batch is the first dimension of every tensor in it."""
+
+
+class Memory(NamedTuple):
+    """What the encoder made of the source.
+
+    values  [batch, source_time, size], what attention looks at
+    mask    [batch, source_time], True where there is a token
+    state   what the decoder starts from
+    """
+
+    values: Tensor
+    mask: Tensor
+    state: State
+
+
+class Step(NamedTuple):
+    """What the decoder made of one or many target tokens.
+
+    hidden     [batch, time, size], goes through `project`
+    state      after each row's last token that is not PAD
+    attention  [batch, time, source_time], or None for a model that does not attend
+    """
+
+    hidden: Tensor
+    state: State
+    attention: Tensor | None
+
+
+class EncoderDecoder(nn.Module, ABC):
+    """A sequence-to-sequence model over token ids; what every model plugin derives from.
+
+    Training and stepping go through the same `decode`: with all target tokens at once, or with one. Batch is the first
+    dimension of every tensor in `Memory` and `State`, so that beams, branches and batches work on any model.
+    """
+
+    Config: ClassVar[type]
+    """The model's own frozen dataclass of knobs: the table `model`."""
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What `--size small|medium|large` puts into the table `model`."""
+    presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    """Named sets of settings (data, model, train, decode) for `--preset`."""
+
+    @abstractmethod
+    def __init__(self, config: Any, source_vocab: int, target_vocab: int) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def encode(self, source: Tensor, source_mask: Tensor, carry: State = ()) -> Memory:
+        """Read the source, [batch, source_time]; `source_mask` is True where there is a token.
+
+        `carry` is what `carry()` returned at the end of the turn before, or empty at the first one.
+        """
+
+    @abstractmethod
+    def decode(self, tokens: Tensor, memory: Memory, state: State) -> Step:
+        """Go on from `state` with target tokens, [batch, time]; rows may end in PAD."""
+
+    @abstractmethod
+    def project(self, hidden: Tensor) -> Tensor:
+        """Return logits, [..., target_vocab], of hidden states, [..., size]."""
+
+    def carry(self, memory: Memory, final_state: State) -> State:
+        """Return what the next turn starts from; empty for a model without a mind between turns."""
+        return ()
+
+
+Tree = TypeVar("Tree", bound="Tensor | tuple[Any, ...]")
+
+
+def select_rows(tree: Tree, index: Tensor) -> Tree:
+    """Return a Memory or State whose row i is row `index[i]` of `tree`; rows may be dropped or repeated.
+
+    Args:
+        index: [rows], whole numbers.
+    """
+    selected: Any
+    if isinstance(tree, Tensor):
+        selected = tree.index_select(0, index)
+    else:
+        parts = [select_rows(part, index) for part in tree]
+        selected = type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
+    return cast(Tree, selected)
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's weights by name, each once: of tied ones the first name counts."""
+    tensors = model.state_dict()
+    return {name: tensors[name] for name, first in _first_names(model).items() if name == first}
+
+
+def load_model_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Undo `model_tensors`.
+
+    Raises:
+        RuntimeError: where names or shapes do not fit the model.
+    """
+    first = _first_names(model)
+    aliases = {name: tensors[first[name]] for name in first if first[name] in tensors}
+    model.load_state_dict({**tensors, **aliases})
+
+
+def _first_names(model: nn.Module) -> dict[str, str]:
+    """Return for every name in the model's state the first name that the same tensor has."""
+    first: dict[int, str] = {}
+    tensors = model.state_dict(keep_vars=True)
+    return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+
+
+def state_to_bytes(state: State) -> bytes | None:
+    """Return a state as safetensors, or None where it is empty."""
+    if not state:
+        return None
+    return save_tensors({f"{index:03}": tensor.contiguous().cpu() for index, tensor in enumerate(state)})
+
+
+def state_from_bytes(data: bytes | None, device: torch.device) -> State:
+    """Read what `state_to_bytes` wrote."""
+    if not data:
+        return ()
+    tensors = load_tensors(data)
+    return tuple(tensors[name].to(device) for name in sorted(tensors))

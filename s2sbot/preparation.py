@@ -1,0 +1,313 @@
+"""Corpora and settings go in; a tokenizer, packed token ids and an account of where they came from come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import random
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CorpusError, SettingsError, TrainingError
+from .files import read_json, write_json
+from .nn.dataset import Packed
+from .plugins import Plugins
+from .settings import (
+    SIZES,
+    DataSettings,
+    DecodeSettings,
+    Tables,
+    TrainSettings,
+    build,
+    merge_tables,
+    nearest,
+    read_tables,
+    tables_to_toml,
+)
+from .text.corpus import Corpus, CorpusReport, DocumentExchanges, read_corpus
+from .text.dialogue import Exchange
+from .text.tokenizer import Tokenizer, encode_source
+
+__all__ = ["Prepared", "RunSettings", "prepare", "resolve_settings"]
+
+DEFAULT_BUDGET = 900.0
+LENGTHS = ("budget", "epochs", "steps")
+SAMPLES = 5
+FOR_TRANSLATION: Tables = {
+    "data": {"max_length": 100},
+    "decode": {"method": "beam", "max_length": 120, "no_repeat_ngram": 0},
+}
+"""The defaults that differ where the corpus makes a translator."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """All four tables of a run, checked; `model` is the name, `config` the model's own knobs."""
+
+    model: str
+    config: Any
+    data: DataSettings
+    train: TrainSettings
+    decode: DecodeSettings
+
+    def to_toml(self) -> str:
+        """Print them as the TOML that `from_file` reads."""
+        tables = {
+            "model": {"name": self.model, **dataclasses.asdict(self.config)},
+            "data": dataclasses.asdict(self.data),
+            "train": dataclasses.asdict(self.train),
+            "decode": dataclasses.asdict(self.decode),
+        }
+        return tables_to_toml(tables)
+
+    @classmethod
+    def from_file(cls, path: Path, plugins: Plugins) -> RunSettings:
+        """Read them back."""
+        tables = read_tables(path)
+        name = tables["model"].pop("name", None)
+        if not isinstance(name, str):
+            raise SettingsError(f"{path} names no model", "copy the training folder again")
+        return cls._build(name, tables, plugins)
+
+    @classmethod
+    def _build(cls, model: str, tables: Tables, plugins: Plugins) -> RunSettings:
+        kind = plugins.model(model)
+        return cls(
+            model,
+            build(kind.Config, tables["model"], "model"),
+            build(DataSettings, tables["data"], "data"),
+            build(TrainSettings, tables["train"], "train"),
+            build(DecodeSettings, tables["decode"], "decode"),
+        )
+
+
+def resolve_settings(
+    corpora: Sequence[Corpus], model: str, preset: str | None, size: str | None, given: Tables, plugins: Plugins
+) -> RunSettings:
+    """Lay defaults < corpus < preset < size < `given` over each other, and check the result.
+
+    Raises:
+        SettingsError: for an unknown key, size or preset, a value out of limits, or two lengths of a run at once.
+    """
+    kind = plugins.model(model)
+    if preset is not None and preset not in kind.presets:
+        raise SettingsError(f"the model {model!r} has no preset {preset!r}", nearest(preset, kind.presets))
+    if size is not None and size not in SIZES:
+        raise SettingsError(f"no size {size!r}", nearest(size, SIZES))
+    layers: list[Tables] = [FOR_TRANSLATION] if kind_of(corpora) == "translate" else []
+    layers += [corpus.settings for corpus in corpora]
+    layers.append(kind.presets[preset] if preset else {})
+    layers.append({**SIZES[size], "model": kind.sizes.get(size, {})} if size else {})
+    below, above = merge_tables(*layers), merge_tables(given)
+    asked = [name for name in LENGTHS if above["train"].get(name) is not None]
+    if len(asked) > 1:
+        raise SettingsError(f"{' and '.join(asked)} contradict each other", "give one of them")
+    if asked:
+        for name in LENGTHS:
+            below["train"].pop(name, None)
+    elif not any(below["train"].get(name) for name in LENGTHS):
+        below["train"]["budget"] = DEFAULT_BUDGET
+    return RunSettings._build(model, merge_tables(below, above), plugins)
+
+
+def kind_of(corpora: Sequence[Corpus]) -> str:
+    """Return `chat` or `translate`.
+
+    Raises:
+        CorpusError: where the corpora do not agree.
+    """
+    kinds = {(corpus.kind, corpus.languages if corpus.kind == "translate" else ()) for corpus in corpora}
+    if len(kinds) > 1:
+        listed = "; ".join(f"{corpus.path}: {corpus.kind} {'-'.join(corpus.languages)}" for corpus in corpora)
+        raise CorpusError(f"the corpora do not fit together: {listed}", "train one bot on each kind")
+    return next(iter(kinds))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run learns from; `facts` is what the bot will say of it.
+
+    samples  held-out exchanges, as (source with context, source to show, target)
+    """
+
+    train: Packed
+    valid: Packed
+    tokenizers: tuple[Tokenizer, Tokenizer]
+    samples: tuple[tuple[tuple[int, ...], str, str], ...]
+    facts: Mapping[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write all but the tokenizers into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.train.save(folder, "train")
+        self.valid.save(folder, "valid")
+        write_json(folder / "data.json", {"facts": dict(self.facts), "samples": self.samples})
+
+    @classmethod
+    def load(cls, folder: Path, tokenizers: tuple[Tokenizer, Tokenizer]) -> Prepared:
+        """Read what `save` wrote.
+
+        Raises:
+            TrainingError: where something is missing or damaged.
+        """
+        try:
+            data = read_json(folder / "data.json")
+            samples = tuple((tuple(ids), source, target) for ids, source, target in data["samples"])
+            return cls(Packed.load(folder, "train"), Packed.load(folder, "valid"), tokenizers, samples, data["facts"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise TrainingError(
+                f"the prepared data in {folder} cannot be read: {error}", "train again into a new folder"
+            ) from error
+
+
+def prepare(
+    corpora: Sequence[Corpus], valid: Sequence[Corpus], settings: DataSettings, plugins: Plugins, seed: int
+) -> Iterator[str | Prepared]:
+    """Read, split, learn a vocabulary and encode; yield a line for a person at each stage, at last a `Prepared`.
+
+    Raises:
+        CorpusError: where there is nothing to learn from, or too little to hold anything out.
+        TokenizerError: where the corpus cannot support the vocabulary asked for.
+    """
+    readers = plugins.readers()
+    tokenizer = plugins.tokenizer(settings.tokenizer)
+    sides: tuple[list[Exchange], list[Exchange]] = ([], [])
+    described = []
+    for corpus, held_out in [*((corpus, False) for corpus in corpora), *((corpus, True) for corpus in valid)]:
+        yield f"reading {corpus.path}"
+        report = CorpusReport()
+        context = 0 if corpus.kind == "translate" else settings.context_turns
+        documents = list(
+            read_corpus(corpus, readers, report=report, scene_gap=settings.scene_gap, context_turns=context)
+        )
+        if held_out or valid:
+            sides[held_out].extend(exchange for document in documents for exchange in document.exchanges)
+        else:
+            for exchange, apart in split(documents, corpus.valid_share or settings.valid_share):
+                sides[apart].append(exchange)
+        described.append(_describe(corpus, report, held_out))
+        yield _account(corpus, report)
+    train, held = sides
+    if not train or not held:
+        raise CorpusError(
+            f"{len(train) + len(held)} exchanges are too few to learn from and to hold some out",
+            "give more files, or a corpus of its own with --valid",
+        )
+    yield f"learning the vocabulary ({settings.tokenizer}) from {len(train):,} exchanges"
+    tokenizers = _train_tokenizers(tokenizer, train, settings)
+    yield f"encoding with {len(tokenizers[0]):,} token ids"
+    packed_train, dropped = _encode(train, tokenizers, settings)
+    packed_valid, dropped_valid = _encode(held, tokenizers, settings)
+    if not len(packed_train) or not len(packed_valid):
+        raise CorpusError(
+            f"no exchange has at most {settings.max_length} tokens a side", "raise it with --set data.max_length=200"
+        )
+    facts = {
+        "uuid": str(uuid.uuid4()),
+        "kind": kind_of(corpora),
+        "languages": corpora[0].languages,
+        "corpora": described,
+        "exchanges": {"train": len(packed_train), "valid": len(packed_valid), "too_long": dropped + dropped_valid},
+        "tokens": {
+            "train": len(packed_train.target_ids) + len(packed_train),
+            "valid": len(packed_valid.target_ids) + len(packed_valid),
+        },
+        "words": {"valid": sum(len(exchange.target.split()) for exchange in held)},
+    }
+    samples = _choose_samples(held, tokenizers[0], seed)
+    yield Prepared(packed_train, packed_valid, tokenizers, samples, facts)
+
+
+def split(documents: Sequence[DocumentExchanges], share: float) -> Iterator[tuple[Exchange, bool]]:
+    """Yield (exchange, held out): whole files are held out, never lines of a film that is trained on.
+
+    A file's name alone decides, so adding files moves none of the others; the file whose name hashes lowest is always
+    held out, and never all. A single file of pairs is split by each source sentence, a single film at a point in time.
+    """
+    hashes = {document.name: _unit_hash(document.name) for document in documents}
+    if len(documents) > 1:
+        lowest, highest = min(hashes, key=hashes.__getitem__), max(hashes, key=hashes.__getitem__)
+        for document in documents:
+            apart = document.name == lowest or (hashes[document.name] < share and document.name != highest)
+            yield from ((exchange, apart) for exchange in document.exchanges)
+        return
+    for document in documents:
+        begin = len(document.exchanges) - max(1, math.ceil(share * len(document.exchanges)))
+        for index, exchange in enumerate(document.exchanges):
+            key = " ".join(exchange.source.lower().split())
+            yield exchange, _unit_hash(key) < share if document.paired else index >= begin
+
+
+def _unit_hash(text: str) -> float:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") / 2**64
+
+
+def _train_tokenizers(
+    kind: type[Tokenizer], train: Sequence[Exchange], settings: DataSettings
+) -> tuple[Tokenizer, Tokenizer]:
+    sources = (exchange.source for exchange in train)
+    targets = (exchange.target for exchange in train)
+    if settings.share_tokenizer:
+        shared = kind.train((line for pair in zip(sources, targets, strict=True) for line in pair), settings.vocab_size)
+        return shared, shared
+    return kind.train(sources, settings.vocab_size), kind.train(targets, settings.vocab_size)
+
+
+def _encode(
+    exchanges: Sequence[Exchange], tokenizers: tuple[Tokenizer, Tokenizer], settings: DataSettings
+) -> tuple[Packed, int]:
+    """Return packed ids, and how many exchanges were left out as too long.
+
+    A context gives up its oldest turns before an exchange is left out for it.
+    """
+    rows = []
+    for exchange in exchanges:
+        target = tokenizers[1].encode(exchange.target)
+        context = exchange.context
+        source = encode_source(tokenizers[0], exchange.source, context)
+        while context and len(source) > settings.max_length:
+            context = context[1:]
+            source = encode_source(tokenizers[0], exchange.source, context)
+        if source and target and max(len(source), len(target)) <= settings.max_length:
+            rows.append((source, target))
+    return Packed.pack(rows), len(exchanges) - len(rows)
+
+
+def _choose_samples(
+    held: Sequence[Exchange], tokenizer: Tokenizer, seed: int
+) -> tuple[tuple[tuple[int, ...], str, str], ...]:
+    """Choose held-out exchanges to answer at each validation: neither one-word lines nor long ones, where it can."""
+    fitting = [exchange for exchange in held if 3 <= len(exchange.source.split()) <= 12] or list(held)
+    chosen = random.Random(seed).sample(fitting, min(SAMPLES, len(fitting)))
+    return tuple(
+        (tuple(encode_source(tokenizer, exchange.source, exchange.context)), exchange.source, exchange.target)
+        for exchange in chosen
+    )
+
+
+def _describe(corpus: Corpus, report: CorpusReport, held_out: bool) -> dict[str, Any]:
+    return {
+        "name": corpus.name,
+        "sha256": report.digest(),
+        "files": report.files,
+        "skipped": len(report.skipped),
+        "cues": report.cues,
+        "dialogues": report.dialogues,
+        "exchanges": report.exchanges,
+        "licence": corpus.licence,
+        "validation": held_out,
+    }
+
+
+def _account(corpus: Corpus, report: CorpusReport) -> str:
+    cues = f"{report.cues:,} cues, {report.dialogues:,} dialogues, " if report.cues or report.dialogues else ""
+    line = f"{corpus.name}: {report.files:,} files, {cues}{report.exchanges:,} exchanges"
+    if report.skipped:
+        named = "; ".join(f"{skipped.name}: {skipped.cause}" for skipped in report.skipped[:5])
+        more = f"; and {len(report.skipped) - 5} more" if len(report.skipped) > 5 else ""
+        line += f"; skipped {len(report.skipped)} ({named}{more})"
+    return line

@@ -1,0 +1,325 @@
+"""Every knob there is: defaults, size, preset, run.toml and --set go in, checked frozen dataclasses come out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from .errors import SettingsError
+
+__all__ = [
+    "SIZES",
+    "DataSettings",
+    "DecodeSettings",
+    "Tables",
+    "TrainSettings",
+    "build",
+    "home",
+    "knob",
+    "merge_tables",
+    "nearest",
+    "parse_assignment",
+    "parse_duration",
+    "read_tables",
+    "tables_to_toml",
+]
+
+Tables = Mapping[str, Mapping[str, Any]]
+Settings = TypeVar("Settings")
+
+TABLE_NAMES = ("data", "model", "train", "decode")
+
+
+def knob(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """Declare one field of a settings dataclass with its help and its limits.
+
+    `minimum` and `maximum` are inclusive, `above` is exclusive. A model plugin declares its `Config` with it too.
+    """
+    limits = {"minimum": minimum, "maximum": maximum, "above": above, "choices": choices}
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DataSettings:
+    """How a corpus becomes token ids: the table `data`."""
+
+    tokenizer: str = knob("sentencepiece", "tokenizer plugin that turns text into ids")
+    vocab_size: int | None = knob(
+        None, "number of token ids; chosen from the corpus (at most 8,000) where not given", minimum=32
+    )
+    share_tokenizer: bool = knob(True, "one tokenizer for source and target")
+    context_turns: int = knob(0, "turns before the last that the source holds too", minimum=0, maximum=16)
+    scene_gap: float = knob(10.0, "seconds of silence between cues that end a dialogue", above=0.0)
+    max_length: int = knob(48, "tokens a side; longer exchanges are left out", minimum=4, maximum=1024)
+    valid_share: float = knob(0.04, "share of the files held out for validation", above=0.0, maximum=0.5)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSettings:
+    """How long and how a model learns: the table `train`."""
+
+    seed: int = knob(1, "number that fixes initial weights, order and dropout", minimum=0, maximum=2**31 - 1)
+    device: str = knob("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    threads: int | None = knob(None, "CPU threads; all cores where not given", minimum=1)
+    budget: float | None = knob(None, "seconds to train", above=0.0)
+    epochs: int | None = knob(None, "passes over the corpus", minimum=1)
+    steps: int | None = knob(None, "updates of the weights", minimum=1)
+    batch_tokens: int | None = knob(
+        None,
+        "source and target tokens in a batch with padding; a hundredth of the corpus, 400 to 2,000, where not given",
+        minimum=16,
+    )
+    learning_rate: float = knob(1e-3, "highest learning rate", above=0.0)
+    warmup_steps: int = knob(100, "updates over which the learning rate rises from 0", minimum=0)
+    final_rate: float = knob(0.05, "learning rate at the end, as a share of the highest", minimum=0.0, maximum=1.0)
+    weight_decay: float = knob(0.0, "decoupled weight decay", minimum=0.0)
+    clip: float = knob(1.0, "gradients are scaled down to this norm", above=0.0)
+    label_smoothing: float = knob(0.0, "probability spread over the whole vocabulary", minimum=0.0, maximum=0.5)
+    validations: int = knob(10, "validations in a run", minimum=1)
+    checkpoint_every: float = knob(120.0, "seconds between checkpoints", above=0.0)
+    keep_checkpoints: int = knob(2, "checkpoints to keep", minimum=1)
+    select: str = knob("best", "weights the bot gets: best on validation, or last", choices=("best", "last"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeSettings:
+    """How a reply is searched for: the table `decode`."""
+
+    method: str = knob("greedy", "search method", choices=("greedy", "sample", "beam"))
+    beam_size: int = knob(5, "hypotheses kept by beam search", minimum=1, maximum=100)
+    length_penalty: float = knob(1.0, "beam search divides log-probability by length to this power", minimum=0.0)
+    temperature: float = knob(0.7, "sampling: below 1 bolder in likely tokens, above 1 wilder", above=0.0)
+    top_k: int = knob(0, "sampling: only among the k likeliest tokens; 0 is all", minimum=0)
+    top_p: float = knob(
+        0.9, "sampling: only among the likeliest tokens of this summed probability", above=0.0, maximum=1.0
+    )
+    max_length: int = knob(40, "tokens in a reply at most", minimum=1, maximum=1024)
+    min_length: int = knob(1, "tokens in a reply at least", minimum=0)
+    no_repeat_ngram: int = knob(3, "no sequence of so many tokens occurs twice in a reply; 0 allows all", minimum=0)
+    seed: int | None = knob(None, "number that fixes sampling; fresh for each reply where not given", minimum=0)
+
+
+SIZES: Mapping[str, Tables] = {
+    "small": {},
+    "medium": {"train": {"batch_tokens": 4_000, "warmup_steps": 400}},
+    "large": {"train": {"batch_tokens": 8_000, "learning_rate": 5e-4, "warmup_steps": 1_000}},
+}
+"""What `--size` puts into the tables `data` and `train`; a model plugin says what it puts into `model`."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the known word nearest to `name`, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(known)}" if known else ""
+
+
+def build(kind: type[Settings], values: Mapping[str, Any], table: str) -> Settings:
+    """Make the settings dataclass `kind` of `values`, every one checked.
+
+    Raises:
+        SettingsError: for an unknown key (names the nearest known one), a wrong type, or a value out of its limits.
+    """
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    checked = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise SettingsError(f"unknown key {table}.{key}", nearest(key, fields))
+        coerced = _coerce(value, hints[key], f"{table}.{key}")
+        _check_limits(coerced, fields[key].metadata, f"{table}.{key}")
+        checked[key] = coerced
+    return kind(**checked)
+
+
+def _coerce(value: Any, hint: Any, name: str) -> Any:
+    """Return `value` as the annotated type `hint`, where that loses nothing."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        for option in typing.get_args(hint):
+            try:
+                return _coerce(value, option, name)
+            except SettingsError:
+                continue
+    elif origin is Literal:
+        if value in typing.get_args(hint):
+            return value
+    elif origin is tuple:
+        items = typing.get_args(hint)
+        if isinstance(value, list | tuple) and len(value) == len(items):
+            return tuple(_coerce(item, kind, name) for item, kind in zip(value, items, strict=True))
+    elif hint is type(None):
+        if value is None:
+            return None
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    raise SettingsError(f"{name} cannot be {value!r}", f"it takes {_type_name(hint)}")
+
+
+def _type_name(hint: Any) -> str:
+    args = typing.get_args(hint)
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(repr(arg) for arg in args)
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {len(args)}"
+    if args:
+        return " or ".join(_type_name(arg) for arg in args if arg is not type(None))
+    words = {
+        int: "a whole number",
+        float: "a number",
+        str: "a word",
+        bool: "true or false",
+        type(None): "nothing",
+    }
+    return words.get(hint, str(hint))
+
+
+def _check_limits(value: Any, limits: Mapping[str, Any], name: str) -> None:
+    if value is None:
+        return
+    choices = limits.get("choices")
+    if choices is not None and value not in choices:
+        raise SettingsError(f"{name} cannot be {value!r}", nearest(str(value), choices))
+    for number in value if isinstance(value, tuple) else (value,):
+        minimum, maximum, above = limits.get("minimum"), limits.get("maximum"), limits.get("above")
+        if minimum is not None and not number >= minimum:
+            raise SettingsError(f"{name} cannot be {number}", f"it must be at least {minimum:g}")
+        if maximum is not None and not number <= maximum:
+            raise SettingsError(f"{name} cannot be {number}", f"it must be at most {maximum:g}")
+        if above is not None and not number > above:
+            raise SettingsError(f"{name} cannot be {number}", f"it must be above {above:g}")
+
+
+def merge_tables(*layers: Tables) -> dict[str, dict[str, Any]]:
+    """Lay settings over each other, lowest first.
+
+    Raises:
+        SettingsError: for a table other than data, model, train and decode.
+    """
+    merged: dict[str, dict[str, Any]] = {name: {} for name in TABLE_NAMES}
+    for layer in layers:
+        for name, values in layer.items():
+            if name not in merged:
+                raise SettingsError(f"unknown table {name!r}", nearest(name, TABLE_NAMES))
+            if not isinstance(values, Mapping):
+                raise SettingsError(f"{name!r} must be a table", f"write it as [{name}] with keys below it")
+            merged[name].update(values)
+    return merged
+
+
+def parse_assignment(text: str) -> tuple[str, str, Any]:
+    """Read `table.key=value` as given to --set; the value is read as TOML, or else taken as a word."""
+    name, equals, raw = text.partition("=")
+    table, dot, key = name.strip().partition(".")
+    if not (equals and dot and table and key):
+        raise SettingsError(
+            f"cannot read the setting {text!r}", "write it as table.key=value, as in model.hidden_size=512"
+        )
+    if table not in TABLE_NAMES:
+        raise SettingsError(f"unknown table {table!r} in {text!r}", nearest(table, TABLE_NAMES))
+    raw = raw.strip()
+    if raw.lower() == "none":
+        return table, key, None
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = raw
+    return table, key, _duration_where_due(table, key, value)
+
+
+def _duration_where_due(table: str, key: str, value: Any) -> Any:
+    return parse_duration(value) if (table, key) == ("train", "budget") and isinstance(value, str) else value
+
+
+def read_tables(path: Path) -> dict[str, dict[str, Any]]:
+    """Read the four tables of a TOML file.
+
+    Raises:
+        SettingsError: where it cannot be read, or is not TOML (names the line).
+    """
+    try:
+        tables = merge_tables(tomllib.loads(path.read_text("utf-8-sig")))
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}", "give --config the name of a TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{path}: {error}", "the file must be TOML with tables [data], [model], [train], [decode]"
+        ) from error
+    return {
+        name: {key: _duration_where_due(name, key, value) for key, value in values.items()}
+        for name, values in tables.items()
+    }
+
+
+def tables_to_toml(tables: Tables) -> str:
+    """Print tables of plain values as TOML; what is None is left out, as TOML has no word for it."""
+    lines = []
+    for name, values in tables.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        escaped = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04x}", escaped)
+        return f'"{escaped}"'
+    return repr(value)
+
+
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def parse_duration(text: str) -> float:
+    """Read `90s`, `15m`, `1h30m` or a bare number of seconds, as seconds.
+
+    Raises:
+        SettingsError: where it is none of these, or not above zero.
+    """
+    compact = text.replace(" ", "").lower()
+    if re.fullmatch(r"\d+(\.\d+)?", compact):
+        seconds = float(compact)
+    elif re.fullmatch(r"(\d+(\.\d+)?[smhd])+", compact):
+        seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", compact))
+    else:
+        seconds = 0.0
+    if seconds <= 0:
+        raise SettingsError(f"cannot read the time {text!r}", "write it as 90s, 15m, 2h or 1h30m")
+    return seconds
+
+
+def home() -> Path:
+    """Return the folder of all state: `$S2SBOT_HOME`, or the platform's own place for user data."""
+    chosen = os.environ.get("S2SBOT_HOME")
+    if chosen:
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("s2sbot", appauthor=False))

@@ -1,0 +1,80 @@
+"""Text goes in, bare token ids come out: the protocol of a tokenizer, and the ids that every one of them keeps free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, Protocol, Self, runtime_checkable
+
+__all__ = ["BOS", "EOS", "PAD", "RESERVED", "SEP", "UNK", "Tokenizer", "default_vocab_size", "encode_source"]
+
+PAD: Final = 0
+"""Fills a row of a batch up to the longest one."""
+UNK: Final = 1
+"""Stands for text that the tokenizer has no token for; never decoded into a reply."""
+BOS: Final = 2
+"""Begins every target."""
+EOS: Final = 3
+"""Ends every source and every target."""
+SEP: Final = 4
+"""Stands between the turns of a context."""
+RESERVED: Final = 16
+"""Ids below this mean no text: the five above, the others are kept for speaker, language and task tags."""
+
+LONGEST_SOURCE = 400
+"""Tokens of a line with its context that a bot reads; of a longer one the end counts."""
+LARGEST_DEFAULT = 8_000
+SMALLEST_DEFAULT = 400
+WORDS_PER_TOKEN = 10
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """Turns text into ids and back. Ids are bare: BOS and EOS are added by `Batch`, never here."""
+
+    def __len__(self) -> int:
+        """Return the number of ids, the reserved ones included."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`; none of them is below 16 but UNK."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`; reserved ids are passed over."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write all that `load` needs into `folder`, which exists."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises:
+            TokenizerError: where a file is missing or damaged.
+        """
+        ...
+
+    @classmethod
+    def train(cls, lines: Iterable[str], vocab_size: int | None) -> Self:
+        """Learn a vocabulary of `vocab_size` ids, or of as many as suit the corpus.
+
+        Raises:
+            TokenizerError: where the lines cannot support an explicit `vocab_size`; the hint says how many they can.
+        """
+        ...
+
+
+def default_vocab_size(words: int) -> int:
+    """Return the vocabulary that suits a corpus of so many running words: one id for ten words, 400 to 8,000."""
+    return min(LARGEST_DEFAULT, max(SMALLEST_DEFAULT, words // WORDS_PER_TOKEN))
+
+
+def encode_source(tokenizer: Tokenizer, text: str, context: Sequence[str] = ()) -> list[int]:
+    """Return the ids of a line with the turns before it, SEP between them; what is too long loses its beginning."""
+    ids: list[int] = []
+    for turn in context:
+        ids += [*tokenizer.encode(turn), SEP]
+    return (ids + tokenizer.encode(text))[-LONGEST_SOURCE:]

@@ -1,0 +1,199 @@
+"""Prepared exchanges go in, a bot folder comes out, and every event on the way is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import filelock
+import torch
+
+from .bot import load_tokenizers, save_tokenizers
+from .errors import SettingsError, TrainingError
+from .files import full_disk_explained, write_atomically
+from .loop import Loop
+from .nn.device import choose_device
+from .plugins import Plugins
+from .preparation import Prepared, RunSettings, kind_of, prepare, resolve_settings
+from .progress import Progress
+from .settings import Tables
+from .text.corpus import open_corpus
+
+__all__ = ["Training"]
+
+
+class Training:
+    """One training run: enter it, then walk through its events; see `s2sbot.training`.
+
+    Leaving it, by whatever way, saves a checkpoint; `stop` asks it to end after the step that is under way.
+    """
+
+    def __init__(
+        self,
+        corpora: Sequence[Path],
+        bot: Path,
+        *,
+        model: str = "attention",
+        preset: str | None = None,
+        size: str | None = None,
+        valid: Sequence[Path] = (),
+        languages: tuple[str, str] | None = None,
+        settings: Tables | None = None,
+        resume: bool = False,
+        plugins: Plugins | None = None,
+    ) -> None:
+        self.bot = bot
+        self._paths, self._valid_paths = tuple(corpora), tuple(valid)
+        self._model_name, self._preset, self._size = model, preset, size
+        self._languages = languages or (None, None)
+        self._given = settings or {}
+        self._resume = resume
+        self._plugins = plugins or Plugins()
+        self._leaving = ExitStack()
+        self._stopping = False
+        self._loop: Loop | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of all that a finished bot can do without."""
+        return self.bot / "training"
+
+    @property
+    def learning(self) -> bool:
+        """Return whether there is anything yet that stopping could save."""
+        return self._loop is not None
+
+    @property
+    def kind(self) -> str:
+        """Return what the run makes, `chat` or `translate`; known once it is learning."""
+        return str(self._loop.prepared.facts["kind"]) if self._loop else ""
+
+    def stop(self) -> None:
+        """Ask the run to end after the step that is under way; safe to call from a signal handler."""
+        self._stopping = True
+
+    def __enter__(self) -> Self:
+        if self._resume:
+            self._check_resumable()
+        else:
+            self._check_new()
+        device = choose_device(self.settings.train.device)
+        if self.settings.train.threads:
+            torch.set_num_threads(self.settings.train.threads)
+        self._device = device
+        return self
+
+    def _check_new(self) -> None:
+        if not self._paths:
+            raise SettingsError("no corpus given", "name a subtitle file, a folder or zip of them, or a corpus folder")
+        if self.bot.is_file() or (self.bot.is_dir() and any(self.bot.iterdir())):
+            goes_on = (self.bot / "training" / "settings.toml").is_file()
+            raise TrainingError(
+                f"{self.bot} is there already",
+                f"go on with `s2sbot train --bot {self.bot} --resume`, or give another --bot"
+                if goes_on
+                else "give another --bot",
+            )
+        source, target = self._languages
+        self._corpora = [open_corpus(path, source=source, target=target) for path in self._paths]
+        self._valid = [open_corpus(path, source=source, target=target) for path in self._valid_paths]
+        kind_of([*self._corpora, *self._valid])
+        self.settings = resolve_settings(
+            self._corpora, self._model_name, self._preset, self._size, self._given, self._plugins
+        )
+
+    def _check_resumable(self) -> None:
+        file = self.folder / "settings.toml"
+        if not file.is_file():
+            raise TrainingError(f"there is no run to resume in {self.bot}", "start one: leave --resume out")
+        before = RunSettings.from_file(file, self._plugins)
+        allowed = {"budget", "epochs", "steps", "device", "threads"}
+        changes = {key: value for key, value in self._given.get("train", {}).items() if key in allowed}
+        others = [
+            f"{table}.{key}"
+            for table, values in self._given.items()
+            for key, value in values.items()
+            if not (table == "train" and key in allowed)
+            and getattr(getattr(before, "config" if table == "model" else table), key, None) != value
+        ]
+        if self._paths or self._valid_paths:
+            others.insert(0, "CORPUS")
+        if others:
+            raise SettingsError(
+                f"a resumed run keeps its settings; {', '.join(others)} cannot change",
+                "only its length, --device and train.threads can; train a new bot for the rest",
+            )
+        lengths = [name for name in ("budget", "epochs", "steps") if name in changes]
+        if len(lengths) > 1:
+            raise SettingsError(f"{' and '.join(lengths)} contradict each other", "give one of them")
+        cleared = dict.fromkeys(("budget", "epochs", "steps")) if lengths else {}
+        self.settings = dataclasses.replace(before, train=dataclasses.replace(before.train, **{**cleared, **changes}))
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Yield every event; plugins hear each before the caller does."""
+        for progress in self._events():
+            self._plugins.tell(self.bot, progress)
+            yield progress
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._loop is not None and not self._loop.saved:
+                self._loop.save_checkpoint()
+        finally:
+            self._leaving.close()
+
+    def _events(self) -> Iterator[Progress]:
+        existed = self.bot.is_dir()
+        prepared: Prepared | None = None
+        if self._resume:
+            self._lock()
+            yield Progress(kind="prepare", message=f"resuming {self.bot}")
+            tokenizers = load_tokenizers(
+                self.bot, self.settings.data.tokenizer, self._plugins, shared=self.settings.data.share_tokenizer
+            )
+            prepared = Prepared.load(self.folder / "data", tokenizers)
+        else:
+            stages = prepare(self._corpora, self._valid, self.settings.data, self._plugins, self.settings.train.seed)
+            for stage in stages:
+                if isinstance(stage, Prepared):
+                    prepared = stage
+                else:
+                    yield Progress(kind="prepare", message=stage)
+            assert prepared is not None
+            try:
+                self._write_new(prepared)
+            except BaseException:
+                if not existed:
+                    shutil.rmtree(self.bot, ignore_errors=True)
+                raise
+        assert prepared is not None
+        self._loop = Loop(self.bot, self.settings, prepared, self._plugins, self._device)
+        if self._resume:
+            yield from self._loop.restore()
+        for progress in self._loop.events():
+            yield progress
+            if self._stopping:
+                self._loop.stopping = True
+
+    def _write_new(self, prepared: Prepared) -> None:
+        """Write all that a run can be resumed from; `settings.toml` comes last and says that all of it is there."""
+        with full_disk_explained(self.bot):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock()
+            save_tokenizers(self.bot, *prepared.tokenizers)
+            prepared.save(self.folder / "data")
+            write_atomically(self.folder / "settings.toml", self.settings.to_toml().encode())
+
+    def _lock(self) -> None:
+        lock = filelock.FileLock(self.folder / "lock", timeout=0)
+        try:
+            self._leaving.enter_context(lock)
+        except filelock.Timeout as error:
+            raise TrainingError(f"another run is training {self.bot}", "wait for it, or stop it") from error
