@@ -77,7 +77,7 @@ class _Plain:
             if progress.elapsed - self._last < PLAIN_EVERY:
                 return
             self._last = progress.elapsed
-        if progress.kind == "checkpoint":
+        if progress.kind in ("checkpoint", "end"):
             return
         line = sanitize(progress.message) if progress.message else describe(progress)
         for text in [line, *_samples(progress)]:

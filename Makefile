@@ -1,0 +1,60 @@
+# `make demo` and `make test` set up what they need in .venv; a second run sets up nothing.
+PYTHON ?= python3
+DEMO ?= .demo/night-ferry.bot
+BUDGET ?= 100s
+TEST_ARGS ?=
+# PyTorch's own index for CPU builds may be named here; the default is plain pip.
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: demo test lint bench clean help
+
+help:
+	@echo "make demo    train a bot on the sample corpus and talk to it"
+	@echo "make test    run every test"
+	@echo "make lint    format, lint and types only"
+	@echo "make bench   compare with other ways, as ratios"
+	@echo "make clean   remove .venv, the demo's bot and caches"
+
+demo: .venv/installed
+	@if [ ! -f $(DEMO)/card.md ]; then \
+	  if [ -f $(DEMO)/training/settings.toml ]; then $(BIN)/s2sbot train --bot $(DEMO) --resume; \
+	  else $(BIN)/s2sbot train corpora/night-ferry --bot $(DEMO) --budget $(BUDGET); fi; fi
+	@if [ -t 0 ]; then $(BIN)/s2sbot chat $(DEMO); \
+	else $(BIN)/s2sbot chat $(DEMO) --no-store --ask "Good evening." --ask "Who are you?" \
+	  --ask "Do you like the fog?" --ask "I am tired." --ask "Good night."; fi
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+.venv/created:
+	@$(PYTHON) -c 'import sys; sys.exit("s2sbot needs Python 3.11 or newer, this is " + sys.version.split()[0] \
+	  + ": name one, as in make demo PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	@echo "making .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/created $(SOURCES)
+	@echo "installing s2sbot and PyTorch into .venv (the first time this downloads some hundred MB)"
+	@if [ -n "$(TORCH_INDEX)" ]; then $(PIP) --index-url $(TORCH_INDEX) torch; fi
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed $(SOURCES)
+	@echo "installing the tools of the tests into .venv"
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .demo build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
