@@ -19,17 +19,22 @@ def _lines(stream: BinaryIO) -> Iterator[str]:
     try:
         first = (head + rest).decode("utf-8-sig")
     except UnicodeDecodeError:
-        text, _ = decode_text(head + rest + stream.read())
-        yield from text.split("\n")[: -1 if text.endswith("\n") else None]
-        return
+        first = "\0"
     if "\0" in first:
-        raise ValueError("binary data, not text")
-    yield from (first.splitlines() if "\r" in first else first.split("\n")[: -1 if first.endswith("\n") else None])
+        text, _ = decode_text(head + rest + stream.read())
+        yield from _cut(text)
+        return
+    yield from (line.rstrip("\r") for line in _cut(first if "\n" in first else first.replace("\r", "\n")))
     for number, line in enumerate(stream, 2):
         try:
             yield line.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 beyond the first MiB, {number} lines on: {error.reason}") from error
+
+
+def _cut(text: str) -> list[str]:
+    """Cut at `\\n` alone: whatever else Unicode takes for a line's end may stand inside a sentence."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 class Tsv:
@@ -38,10 +43,11 @@ class Tsv:
     def sniff(self, head: bytes, name: str) -> float:
         """Look for tabs with text on both sides in most of the first lines."""
         try:
-            text, _ = decode_text(head[: head.rfind(b"\n") + 1] or head)
+            text, _ = decode_text(head, cut=True)
         except ValueError:
             return 0.0
-        lines = [line for line in islice(text.split("\n"), 50) if line.strip()]
+        whole = text[: text.rfind("\n") + 1] or text
+        lines = [line for line in islice(whole.split("\n"), 50) if line.strip()]
         good = sum(1 for line in lines if len([field for field in line.split("\t")[:2] if field.strip()]) == 2)
         if not lines or good < 0.8 * len(lines):
             return 0.0

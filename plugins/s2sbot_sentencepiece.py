@@ -16,6 +16,7 @@ FILE = "sentencepiece.model"
 LARGEST_FILE = 64 * 2**20
 BYTES_FROM = 4_000
 """From this vocabulary size on, what has no piece is written in bytes; in a smaller one 256 ids would be too dear."""
+_LEAST = re.compile(r"required_chars\. \d+ vs (\d+)")
 
 
 class SentencePiece:
@@ -35,7 +36,8 @@ class SentencePiece:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, normalised as Unicode NFKC."""
-        ids: list[int] = self._processor.encode(text, out_type=int)
+        known = text.encode("utf-8", errors="replace").decode("utf-8")  # a lone surrogate has no UTF-8
+        ids: list[int] = self._processor.encode(known, out_type=int)
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -65,28 +67,40 @@ class SentencePiece:
         if not lines:
             raise TokenizerError("no text to learn a vocabulary from", "check the corpus with `s2sbot corpus inspect`")
         size = vocab_size or default_vocab_size(sum(len(line.split()) for line in lines))
-        written = io.BytesIO()
         try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines),
-                model_writer=written,
-                vocab_size=size,
-                hard_vocab_limit=vocab_size is not None,
-                byte_fallback=size >= BYTES_FROM,
-                character_coverage=1.0 if size < BYTES_FROM else 0.9998,
-                pad_id=PAD,
-                unk_id=UNK,
-                bos_id=BOS,
-                eos_id=EOS,
-                control_symbols=["<sep>", *(f"<reserved{index}>" for index in range(SEP + 1, RESERVED))],
-                max_sentence_length=16_384,
-                input_sentence_size=2_000_000,
-                shuffle_input_sentence=True,
-                minloglevel=2,
-            )
+            return cls(_learn(lines, size, exactly=vocab_size is not None))
+        except (RuntimeError, OSError) as error:
+            least = _LEAST.search(str(error))
+            if vocab_size is not None or least is None:
+                raise _refusal(size, str(error)) from error
+        # a script of many characters: room for all of them, and for pieces besides
+        size += int(least[1])
+        try:
+            return cls(_learn(lines, size, exactly=False))
         except (RuntimeError, OSError) as error:
             raise _refusal(size, str(error)) from error
-        return cls(written.getvalue())
+
+
+def _learn(lines: Sequence[str], size: int, *, exactly: bool) -> bytes:
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=written,
+        vocab_size=size,
+        hard_vocab_limit=exactly,
+        byte_fallback=size >= BYTES_FROM,
+        character_coverage=1.0 if size < BYTES_FROM else 0.9998,
+        pad_id=PAD,
+        unk_id=UNK,
+        bos_id=BOS,
+        eos_id=EOS,
+        control_symbols=["<sep>", *(f"<reserved{index}>" for index in range(SEP + 1, RESERVED))],
+        max_sentence_length=16_384,
+        input_sentence_size=2_000_000,
+        shuffle_input_sentence=True,
+        minloglevel=2,
+    )
+    return written.getvalue()
 
 
 def _refusal(size: int, cause: str) -> TokenizerError:
@@ -96,9 +110,16 @@ def _refusal(size: int, cause: str) -> TokenizerError:
             f"a vocabulary of {size} is larger than the corpus can support",
             f"--vocab-size {most[1]} is the most it can; leave the option out to have it chosen",
         )
-    least = re.search(r"(?:smaller than|required_chars|must be larger).*?(\d+)", cause)
-    hint = f"it needs more than {least[1]}" if least else "try another --vocab-size, or leave the option out"
-    return TokenizerError(f"a SentencePiece vocabulary of {size} cannot be had: {cause.splitlines()[-1]}", hint)
+    least = _LEAST.search(cause)
+    if least:
+        return TokenizerError(
+            f"a vocabulary of {size} has no room for every character of the corpus",
+            f"--vocab-size {least[1]} is the least it can have; leave the option out to have it chosen",
+        )
+    return TokenizerError(
+        f"a SentencePiece vocabulary of {size} cannot be had: {cause.splitlines()[-1]}",
+        "try another --vocab-size, or leave the option out",
+    )
 
 
 @hookimpl

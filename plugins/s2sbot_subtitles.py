@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 from typing import BinaryIO
 
 import pysubs2
@@ -12,15 +13,18 @@ import pysubs2
 from s2sbot import Cue, PairReader, Reader, decode_text, hookimpl, strip_markup
 
 LARGEST_FILE = 64 * 2**20
-_ASS = re.compile(r"^\s*\[(Script Info|V4\+? Styles|Events)\]", re.IGNORECASE | re.MULTILINE)
+_ASS = re.compile(r"^[^\S\n]*\[(Script Info|V4\+? Styles|Events)\]", re.IGNORECASE | re.MULTILINE)
 _VTT = re.compile(r"^\s*WEBVTT\b")
-_SRT = re.compile(r"^\s*-?\d{1,3}:\d{1,2}(?::\d{1,2})?(?:[,.]\d+)?\s*-->", re.MULTILINE)
-_MICRODVD = re.compile(r"^\s*\{\d+\}\{\d*\}", re.MULTILINE)
+_STAMP = r"(-?)(?:(\d{1,3}):)?(\d{1,2}):(\d{1,2})(?:[,.](\d+))?"
+_SRT = re.compile(rf"^[^\S\n]*{_STAMP}[^\S\n]*-->[^\S\n]*{_STAMP}", re.MULTILINE)
+_TIMES = re.compile(r"[^\S\n]*-?[\d:.,]+[^\S\n]*-->")
+"""Begins a cue, though one without a time where `_SRT` cannot read it."""
+_MICRODVD = re.compile(r"^[^\S\n]*\{\d+\}\{\d*\}", re.MULTILINE)
 _FORMATS = (("ass", _ASS), ("vtt", _VTT), ("srt", _SRT), ("microdvd", _MICRODVD))
 
 _PLACED = re.compile(r"\\(?:pos|move|org|i?clip)\s*\(|\\p[1-9]|\\[kK][fo]?\d|\\fsc[xy]0(?!\d)")
 _NOT_SAID = re.compile(
-    r"sign|caption|title|credit|lyric|karaoke|song|note|warning|\bmap\b|logo|typeset|\bop\b|\bed\b|opening|ending|"
+    r"sign|caption|(?<!sub)title|credit|lyric|karaoke|song|note|warning|\bmap\b|logo|typeset|\bop\b|\bed\b|opening|ending|"
     r"chapter|staff|insert|end roll|musical",
     re.IGNORECASE,
 )
@@ -34,15 +38,14 @@ def find_format(text: str) -> str | None:
 
 
 class Subtitles:
-    """Reads what `pysubs2` parses, and leaves out signs, drawings, comments, songs and credits."""
+    """Reads four formats, two through `pysubs2`, and leaves out signs, drawings, comments, songs and credits."""
 
     def sniff(self, head: bytes, name: str) -> float:
         """Look for the marks of the four formats."""
         try:
-            text, _ = decode_text(head)
-        except (ValueError, LookupError):
-            # a head may end inside a character
-            text = head.decode("utf-8", errors="ignore") if b"\0" not in head else ""
+            text, _ = decode_text(head, cut=True)
+        except ValueError:
+            return 0.0
         return 0.95 if find_format(text) else 0.0
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Cue]:
@@ -54,10 +57,13 @@ class Subtitles:
         kind = find_format(text)
         if kind is None:
             raise ValueError("no subtitle format known here")
+        if kind in ("srt", "vtt"):
+            yield from _timed_cues(text, kind)
+            return
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of margins and layers, which nobody says
-                frame_rate = _frame_rate(text) if kind == "microdvd" else None
+                frame_rate, text = _frame_rate(text) if kind == "microdvd" else (None, text)
                 parsed = pysubs2.SSAFile.from_string(text, format_=kind, fps=frame_rate)
         except (
             pysubs2.Pysubs2Error,
@@ -76,19 +82,48 @@ class Subtitles:
                 yield Cue(event.start / 1000, event.end / 1000, said, event.name.strip() or None, event.style)
 
 
+def _timed_cues(text: str, kind: str) -> Iterator[Cue]:
+    """Yield the cues of SubRip and WebVTT: a line of times, and the text below it.
+
+    In WebVTT a blank line ends the text, and what follows up to the next times is identifiers, notes and styles; in
+    SubRip text may hold blank lines, and only the number before the next times, or at the file's end, is none of it.
+    """
+    lines = text.split("\n")
+    times = [(index, _SRT.match(line)) for index, line in enumerate(lines) if _TIMES.match(line)]
+    for number, (index, match) in enumerate(times, 1):
+        body = lines[index + 1 : times[number][0] if number < len(times) else None]
+        if kind == "vtt":
+            body = list(takewhile(str.strip, body))
+        elif number < len(times):
+            body = body[:-1] if body and body[-1].strip().isdecimal() else body
+        else:
+            while body and not body[-1].strip():
+                body.pop()
+            body = body[:-1] if len(body) > 1 and body[-1].strip().isdecimal() and not body[-2].strip() else body
+        said = strip_markup("\n".join(body)).strip()
+        if match and said:
+            yield Cue(_seconds(*match.groups()[:5]), _seconds(*match.groups()[5:]), said)
+
+
+def _seconds(sign: str, hours: str | None, minutes: str, seconds: str, fraction: str | None) -> float:
+    whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
+    total = whole + int((fraction or "0")[:3].ljust(3, "0")) / 1000
+    return -total if sign else total
+
+
 def _is_said(event: pysubs2.SSAEvent) -> bool:
     return not (
         event.is_comment
-        or event.is_drawing
         or _PLACED.search(event.text)
         or _NOT_SAID.search(event.style)
         or event.effect.lower().startswith(("karaoke", "template", "code", "fx"))
     )
 
 
-def _frame_rate(text: str) -> float:
+def _frame_rate(text: str) -> tuple[float, str]:
+    """Return the frames a second that a first line like `{1}{1}25` tells, and the text without it."""
     first = re.match(r"\s*\{[01]\}\{[01]\}\s*(\d+(?:[.,]\d+)?)\s*$", text, re.MULTILINE)
-    return float(first[1].replace(",", ".")) if first else DEFAULT_FRAME_RATE
+    return (float(first[1].replace(",", ".")), text[first.end() :]) if first else (DEFAULT_FRAME_RATE, text)
 
 
 @hookimpl

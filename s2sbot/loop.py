@@ -169,7 +169,7 @@ class Loop:
         if self.bad == BAD_STEPS:
             raise TrainingError(
                 f"the loss was not finite in {BAD_STEPS} steps in a row, the last of them step {self.step}",
-                "resume with a lower rate from the last checkpoint: train anew with --set train.learning_rate=0.0003",
+                "train anew with a lower rate, as --set train.learning_rate=0.0003",
             )
 
     def _learning_rate(self) -> float:
@@ -185,6 +185,11 @@ class Loop:
 
     def _validate(self) -> Progress:
         score = self._score()
+        if not math.isfinite(score.perplexity):
+            raise TrainingError(
+                f"the model has diverged: at step {self.step} its perplexity is not finite",
+                "train anew with a lower rate, as --set train.learning_rate=0.0003",
+            )
         self.validations.append(
             {
                 "step": self.step,
@@ -220,8 +225,6 @@ class Loop:
 
     def _write_bot(self, perplexity: float) -> None:
         """Make the weights as they are now those of the bot, in one rename."""
-        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters()):
-            raise TrainingError("the weights are no longer finite", "train anew with a lower train.learning_rate")
         facts, settings = self.prepared.facts, self.settings
         weights = save_weights(self.bot, model_tensors(self.model))
         description = BotDescription(
@@ -241,7 +244,7 @@ class Loop:
             metrics={
                 "step": self.step,
                 "epoch": round(self._epochs(), 3),
-                "valid_perplexity": perplexity if math.isfinite(perplexity) else None,
+                "valid_perplexity": perplexity,
                 "valid_tokens": facts["tokens"]["valid"],
                 "select": settings.train.select,
             },
@@ -269,8 +272,9 @@ class Loop:
         return versions
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint, unless the run was interrupted inside a step, whose half is worth nothing."""
-        if self._in_step:
+        """Write a checkpoint, but not of half a step, nor of weights that are no longer finite."""
+        finite = all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters())
+        if self._in_step or not finite:
             return
         Checkpoint(
             {

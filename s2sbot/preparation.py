@@ -17,6 +17,7 @@ from .files import read_json, write_json
 from .nn.dataset import Packed
 from .plugins import Plugins
 from .settings import (
+    LENGTHS,
     SIZES,
     DataSettings,
     DecodeSettings,
@@ -35,7 +36,6 @@ from .text.tokenizer import Tokenizer, encode_source
 __all__ = ["Prepared", "RunSettings", "prepare", "resolve_settings"]
 
 DEFAULT_BUDGET = 900.0
-LENGTHS = ("budget", "epochs", "steps")
 SAMPLES = 5
 FOR_TRANSLATION: Tables = {
     "data": {"max_length": 100},
@@ -236,10 +236,14 @@ def split(documents: Sequence[DocumentExchanges], share: float) -> Iterator[tupl
             yield from ((exchange, apart) for exchange in document.exchanges)
         return
     for document in documents:
-        begin = len(document.exchanges) - max(1, math.ceil(share * len(document.exchanges)))
-        for index, exchange in enumerate(document.exchanges):
-            key = " ".join(exchange.source.lower().split())
-            yield exchange, _unit_hash(key) < share if document.paired else index >= begin
+        if document.paired:
+            keys = [_unit_hash(" ".join(exchange.source.lower().split())) for exchange in document.exchanges]
+            lowest_key = min(keys)
+            for exchange, key in zip(document.exchanges, keys, strict=True):
+                yield exchange, key < share or key == lowest_key
+        else:
+            begin = len(document.exchanges) - max(1, math.ceil(share * len(document.exchanges)))
+            yield from ((exchange, index >= begin) for index, exchange in enumerate(document.exchanges))
 
 
 def _unit_hash(text: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -16,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from .errors import SettingsError
 
 __all__ = [
+    "LENGTHS",
     "SIZES",
     "DataSettings",
     "DecodeSettings",
@@ -36,6 +38,8 @@ Tables = Mapping[str, Mapping[str, Any]]
 Settings = TypeVar("Settings")
 
 TABLE_NAMES = ("data", "model", "train", "decode")
+LENGTHS = ("budget", "epochs", "steps")
+"""The knobs of the table `train` that say how long a run is; one of them is given."""
 
 
 def knob(
@@ -170,7 +174,7 @@ def _coerce(value: Any, hint: Any, name: str) -> Any:
         if value is None:
             return None
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
             return float(value)
     elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
@@ -204,11 +208,11 @@ def _check_limits(value: Any, limits: Mapping[str, Any], name: str) -> None:
     for number in value if isinstance(value, tuple) else (value,):
         minimum, maximum, above = limits.get("minimum"), limits.get("maximum"), limits.get("above")
         if minimum is not None and not number >= minimum:
-            raise SettingsError(f"{name} cannot be {number}", f"it must be at least {minimum:g}")
+            raise SettingsError(f"{name} cannot be {number}", f"it must be at least {minimum}")
         if maximum is not None and not number <= maximum:
-            raise SettingsError(f"{name} cannot be {number}", f"it must be at most {maximum:g}")
+            raise SettingsError(f"{name} cannot be {number}", f"it must be at most {maximum}")
         if above is not None and not number > above:
-            raise SettingsError(f"{name} cannot be {number}", f"it must be above {above:g}")
+            raise SettingsError(f"{name} cannot be {number}", f"it must be above {above}")
 
 
 def merge_tables(*layers: Tables) -> dict[str, dict[str, Any]]:
@@ -243,7 +247,7 @@ def parse_assignment(text: str) -> tuple[str, str, Any]:
         return table, key, None
     try:
         value = tomllib.loads(f"value = {raw}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         value = raw
     return table, key, _duration_where_due(table, key, value)
 
@@ -262,7 +266,7 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         tables = merge_tables(tomllib.loads(path.read_text("utf-8-sig")))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}", "give --config the name of a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(
             f"{path}: {error}", "the file must be TOML with tables [data], [model], [train], [decode]"
         ) from error
@@ -310,7 +314,7 @@ def parse_duration(text: str) -> float:
         seconds = sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", compact))
     else:
         seconds = 0.0
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise SettingsError(f"cannot read the time {text!r}", "write it as 90s, 15m, 2h or 1h30m")
     return seconds
 

@@ -152,7 +152,7 @@ def check_tokenizer(kind: type[Tokenizer], lines: Iterable[str]) -> None:
 
 
 def check_reader(kind: type[Reader], data: bytes, name: str) -> None:
-    """Check the contract of a reader on a file of its kind: it knows it, reads it, and refuses rubbish by ValueError."""
+    """Check the contract of a reader on a file of its kind: it knows and reads it, and refuses rubbish."""
     reader = kind()
     assert 0 < reader.sniff(data[: 2**16], name) <= 1, "it does not know its own file"
     items = list(reader.read(io.BytesIO(data), name))

@@ -21,7 +21,7 @@ from .nn.device import choose_device
 from .plugins import Plugins
 from .preparation import Prepared, RunSettings, kind_of, prepare, resolve_settings
 from .progress import Progress
-from .settings import Tables
+from .settings import LENGTHS, Tables
 from .text.corpus import open_corpus
 
 __all__ = ["Training"]
@@ -55,7 +55,6 @@ class Training:
         self._resume = resume
         self._plugins = plugins or Plugins()
         self._leaving = ExitStack()
-        self._stopping = False
         self._loop: Loop | None = None
 
     @property
@@ -74,8 +73,12 @@ class Training:
         return str(self._loop.prepared.facts["kind"]) if self._loop else ""
 
     def stop(self) -> None:
-        """Ask the run to end after the step that is under way; safe to call from a signal handler."""
-        self._stopping = True
+        """Ask the run to end after the step that is under way; safe to call from a signal handler.
+
+        Before there is anything to save (see `learning`) it does nothing.
+        """
+        if self._loop is not None:
+            self._loop.stopping = True
 
     def __enter__(self) -> Self:
         if self._resume:
@@ -128,10 +131,10 @@ class Training:
                 f"a resumed run keeps its settings; {', '.join(others)} cannot change",
                 "only its length, --device and train.threads can; train a new bot for the rest",
             )
-        lengths = [name for name in ("budget", "epochs", "steps") if name in changes]
+        lengths = [name for name in LENGTHS if name in changes]
         if len(lengths) > 1:
             raise SettingsError(f"{' and '.join(lengths)} contradict each other", "give one of them")
-        cleared = dict.fromkeys(("budget", "epochs", "steps")) if lengths else {}
+        cleared = dict.fromkeys(LENGTHS) if lengths else {}
         self.settings = dataclasses.replace(before, train=dataclasses.replace(before.train, **{**cleared, **changes}))
 
     def __iter__(self) -> Iterator[Progress]:
@@ -177,10 +180,7 @@ class Training:
         self._loop = Loop(self.bot, self.settings, prepared, self._plugins, self._device)
         if self._resume:
             yield from self._loop.restore()
-        for progress in self._loop.events():
-            yield progress
-            if self._stopping:
-                self._loop.stopping = True
+        yield from self._loop.events()
 
     def _write_new(self, prepared: Prepared) -> None:
         """Write all that a run can be resumed from; `settings.toml` comes last and says that all of it is there."""

@@ -1,4 +1,4 @@
-"""Hand-made stand-ins: a model whose probabilities are written down, and one that is small enough to train in a test."""
+"""Hand-made stand-ins: a model whose probabilities are written down."""
 
 import torch
 from torch import nn

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..settings import SIZES, Tables, merge_tables, parse_assignment, parse_duration, read_tables
+from ..settings import LENGTHS, SIZES, Tables, merge_tables, parse_assignment, parse_duration, read_tables
 
 if TYPE_CHECKING:
     from ..trainer import Training
@@ -117,7 +117,10 @@ def _settings(options: dict[str, Any]) -> Tables:
     for text in options["assignments"]:
         table, key, value = parse_assignment(text)
         assigned.setdefault(table, {})[key] = value
-    return merge_tables(read_tables(options["config"]) if options["config"] else {}, given, assigned)
+    configured = merge_tables(read_tables(options["config"]) if options["config"] else {})
+    if any(name in given["train"] for name in LENGTHS):
+        configured["train"] = {key: value for key, value in configured["train"].items() if key not in LENGTHS}
+    return merge_tables(configured, given, assigned)
 
 
 @contextmanager

@@ -104,21 +104,26 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
     if (source is None) != (target is None):
         raise CorpusError("--source and --target go together", "name both languages, as in --source de --target en")
     languages = () if source is None or target is None else (source, target)
+    try:
+        exists = path.exists()
+    except OSError as error:
+        raise CorpusError(f"cannot read {path}: {error.strerror}", "give the name of a file or a folder") from error
     if path.is_dir() and (path / "corpus.toml").is_file():
         corpus = _read_description(path)
-        if languages and corpus.languages and set(languages) != set(corpus.languages):
+        if languages and corpus.languages and languages != corpus.languages:
             raise CorpusError(
-                f"{path} holds {' and '.join(corpus.languages)}, not {' and '.join(languages)}",
-                f"name its languages: {' '.join(corpus.languages)}",
+                f"{path} is {' to '.join(corpus.languages)}, not {' to '.join(languages)}",
+                "leave --source and --target out: its corpus.toml names them",
             )
         return corpus
     name = path.name or path.resolve().name
-    if path.exists():
+    if exists:
         return Corpus(path, name, languages=languages)
     if languages:
         pair_document(path, languages)
         return Corpus(path, name, reader="moses", languages=languages)
-    sides = sorted(path.parent.glob(f"{path.name}.*")) if path.parent.is_dir() else []
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    sides = sorted(side for side in beside if side.name.startswith(f"{path.name}."))
     raise CorpusError(
         f"no such file or folder: {path}",
         f"found {', '.join(side.name for side in sides[:4])}: name two languages with --source and --target"
@@ -127,29 +132,47 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
     )
 
 
+_KINDS: Mapping[str, tuple[type[Any], str]] = {
+    "name": (str, "a string"),
+    "description": (str, "a string"),
+    "reader": (str, "a string"),
+    "licence": (str, "a string"),
+    "files": (list, "a list of strings"),
+    "languages": (list, "a list of strings"),
+    "valid_share": (float, "a number with a point"),
+    "settings": (dict, "tables, as in [settings.train]"),
+}
+
+
 def _read_description(folder: Path) -> Corpus:
     file = folder / "corpus.toml"
-    keys = ("name", "description", "reader", "files", "languages", "licence", "valid_share", "settings")
     try:
-        described = tomllib.loads(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        described = tomllib.loads(file.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         raise CorpusError(f"{file}: {error}", "it must be a TOML file in UTF-8") from error
     for key in described:
-        if key not in keys:
-            raise CorpusError(f"{file}: unknown key {key!r}", nearest(key, keys))
-    for key, kind in (("files", list), ("languages", list), ("reader", str), ("valid_share", float)):
-        if key in described and not isinstance(described[key], kind):
-            raise CorpusError(f"{file}: {key} must be a {kind.__name__}", "see corpora/README.md")
+        if key not in _KINDS:
+            raise CorpusError(f"{file}: unknown key {key!r}", nearest(key, _KINDS))
+    for key, (kind, noun) in _KINDS.items():
+        value = described.get(key, kind())
+        if not isinstance(value, kind) or (kind is list and not all(isinstance(item, str) for item in value)):
+            raise CorpusError(f"{file}: {key} must be {noun}", "see corpora/README.md")
+    if not described.get("files", ["*"]):
+        raise CorpusError(f"{file}: `files` names none", "leave it out to take every file of the folder")
+    if len(described.get("languages", [])) > 2:
+        raise CorpusError(f"{file}: more than two languages", "name none, one, or the source's and the target's")
+    if not 0.0 < described.get("valid_share", 0.5) <= 0.5:
+        raise CorpusError(f"{file}: valid_share cannot be {described['valid_share']}", "it is above 0 and at most 0.5")
     try:
         settings = merge_tables(described.get("settings", {}))
     except SettingsError as error:
         raise CorpusError(f"{file}: {error.message}", error.hint) from error
     return Corpus(
         folder,
-        str(described.get("name", folder.resolve().name)),
-        files=tuple(str(name) for name in described.get("files", ["*"])),
+        described.get("name", folder.resolve().name),
+        files=tuple(described.get("files", ["*"])),
         reader=described.get("reader"),
-        languages=tuple(str(language) for language in described.get("languages", [])),
+        languages=tuple(described.get("languages", [])),
         licence=described.get("licence"),
         valid_share=described.get("valid_share"),
         settings=settings,
@@ -178,6 +201,9 @@ def read_corpus(
             if len(document.openers) == 2:
                 raise CorpusError(f"{corpus.path}: {error}", "both files must have the same lines") from error
             report.skipped.append(Skipped(document.name, str(error) or type(error).__name__))
+            continue
+        if found.dialogues and corpus.kind == "translate":
+            report.skipped.append(Skipped(document.name, "holds dialogue, not pairs of two languages"))
             continue
         if not exchanges:
             report.skipped.append(Skipped(document.name, "no exchange in it"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import lzma
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
@@ -38,7 +40,7 @@ def find_documents(path: Path) -> Iterator[Document]:
         CorpusError: for an archive that is damaged or hostile.
     """
     if path.is_dir():
-        yield from _folder_documents(path)
+        yield from _visible(path, path.rglob("*"))
     elif _is_zip(path):
         yield from _zip_documents(path)
     else:
@@ -47,20 +49,27 @@ def find_documents(path: Path) -> Iterator[Document]:
 
 def listed_documents(folder: Path, patterns: Sequence[str], languages: Sequence[str]) -> Iterator[Document]:
     """Yield the files of a folder with `corpus.toml`: globs below it, or prefixes of two files."""
+    listed: set[str] = set()
     for pattern in patterns:
         if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
             raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} leaves the folder", "name files below it")
-        found = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != "corpus.toml")
-        if not found and len(languages) == 2:
-            yield pair_document(folder / pattern, languages)
+        try:
+            found = [document for document in _visible(folder, folder.glob(pattern)) if document.name != "corpus.toml"]
+        except (ValueError, IndexError, NotImplementedError) as error:
+            raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} is no pattern of files", str(error)) from error
+        if not found and len(languages) == 2 and PurePosixPath(pattern).name:
+            yield replace(pair_document(folder / pattern, languages), name=PurePosixPath(pattern).as_posix())
         elif not found:
             raise CorpusError(f"{folder / 'corpus.toml'}: no file fits {pattern!r}", "correct `files`")
-        for path in found:
-            yield Document(path.relative_to(folder).as_posix(), (partial(_open_file, path),))
+        for document in found:
+            if document.name not in listed:
+                listed.add(document.name)
+                yield document
 
 
-def _folder_documents(folder: Path) -> Iterator[Document]:
-    for path in sorted(folder.rglob("*")):
+def _visible(folder: Path, paths: Iterable[Path]) -> Iterator[Document]:
+    """Yield the files among `paths`, without those that a dot hides."""
+    for path in sorted(paths):
         inside = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in inside.parts):
             yield Document(inside.as_posix(), (partial(_open_file, path),))
@@ -86,14 +95,17 @@ def pair_document(prefix: Path, languages: Sequence[str]) -> Document:
 
 
 def _is_zip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    except OSError:
+        return False  # it is named when it is opened as a document
 
 
 def _zip_documents(path: Path) -> Iterator[Document]:
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise CorpusError(f"{path}: damaged archive: {error}", "pack or download it again") from error
     with archive:
         members = [info for info in archive.infolist() if not info.is_dir()]
@@ -148,7 +160,10 @@ class _BoundedStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
+        try:
+            data = self._stream.read(len(buffer))
+        except (zlib.error, lzma.LZMAError, EOFError) as error:
+            raise ValueError(f"damaged archive: {error}") from error
         self._given += len(data)
         if self._given > self._most:
             raise ValueError(f"unpacks to more than {self._most} bytes, which no honest file does")

@@ -47,7 +47,7 @@ def _sorted_once(cues: Iterable[Cue]) -> Iterator[Cue]:
     """Yield cues by time, without those that say again what is still on the screen."""
     shown: dict[str, float] = {}
     for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
-        if shown.get(cue.text, -1.0) >= cue.start - 0.1:
+        if cue.text in shown and shown[cue.text] >= cue.start - 0.1:
             shown[cue.text] = max(shown[cue.text], cue.end)
             continue
         shown = {text: until for text, until in shown.items() if until >= cue.start - 0.1}

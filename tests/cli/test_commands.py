@@ -1,0 +1,169 @@
+"""The commands as a user runs them, in this process."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from small import LINES, write_pairs, write_subtitles
+
+from s2sbot.cli import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("S2SBOT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args, code=0, stdin=None):
+        result = CliRunner().invoke(main, [str(arg) for arg in args], input=stdin, catch_exceptions=False)
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+SMALL = [
+    "--tokenizer", "words", "--set", "model.hidden_size=16", "--set", "model.embedding_size=16",
+    "--set", "data.valid_share=0.2",
+]  # fmt: skip
+
+
+def test_train_then_chat_then_history(run, tmp_path):
+    write_pairs(tmp_path / "pairs.tsv")
+    result = run("train", "pairs.tsv", "--bot", "my.bot", "--steps", 3, *SMALL)
+    assert "24 exchanges" in result.stderr
+    assert "validation perplexity" in result.stderr
+    assert "s2sbot chat my.bot" in result.stderr
+    assert result.stdout == ""
+    replies = run("chat", "my.bot", stdin="Hello. 1\n\nThank you. 2\n").stdout
+    assert len(replies.split("\n")) == 4
+    assert replies.split("\n")[1] == ""
+    asked = run("chat", "my.bot", "--ask", "Hello. 1", "--no-store").stdout.splitlines()
+    assert asked == ["> Hello. 1", replies.splitlines()[0]]
+    listed = run("history", "list").stdout
+    assert listed.count("my") >= 1
+    assert len(listed.splitlines()) == 1, "--no-store must keep nothing"
+    assert "Thank you. 2" in run("history", "show", "last").stdout
+    run("chat", "my.bot", "--continue", "--ask", "Good night. 1")
+    assert "Good night. 1" in run("history", "show", "last").stdout
+    assert len(run("history", "list").stdout.splitlines()) == 1
+
+
+def test_translate_keeps_lines(run, tmp_path, small_translator):
+    (tmp_path / "in.txt").write_text("Who are you? 1\n\nThank you. 2\n", "utf-8")
+    wanted = "I am the engine.\n\nYou are welcome.\n"
+    assert run("translate", small_translator, "in.txt").stdout == wanted
+    assert run("translate", small_translator, stdin="Who are you? 1\n\nThank you. 2").stdout == wanted
+    assert run("translate", small_translator, "in.txt", "--method", "greedy").stdout == wanted
+
+
+def test_evaluate_a_chat_bot(run, tmp_path, small_bot):
+    corpus = write_pairs(tmp_path / "held.tsv")
+    figures = json.loads(run("evaluate", small_bot, corpus, "--json").stdout)
+    assert figures["exchanges"] == 24
+    assert 1.0 < figures["perplexity"] < 10
+    assert figures["words"] == sum(len(target.split()) + 1 for _, target in LINES) * 4
+    assert figures["bleu"] is None
+    assert "perplexity" in run("evaluate", small_bot, corpus).stdout
+
+
+def test_evaluate_a_translator_with_sacrebleu(run, tmp_path, small_translator):
+    corpus = write_pairs(tmp_path / "held.tsv")
+    figures = json.loads(run("evaluate", small_translator, corpus, "--json").stdout)
+    assert figures["bleu"] > 50
+    assert figures["chrf"] > 50
+    assert "version" in figures["signatures"][0]
+    assert "BLEU" in run("evaluate", small_translator, corpus).stdout
+
+
+def test_inspect_says_what_is_there_and_what_was_skipped(run, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    write_subtitles(folder / "film.srt", scenes=2)
+    (folder / "poster.jpg").write_bytes(b"\xff\xd8\xff\0\0\0\0\0")
+    (folder / "empty.srt").write_bytes(b"")
+    shown = run("corpus", "inspect", "films").stdout
+    assert "1 read (1 by subtitles), 2 skipped" in shown
+    assert "poster.jpg: binary data, not text" in shown
+    assert "empty.srt: empty file" in shown
+    assert shown.count("  > ") == 10
+    facts = json.loads(run("corpus", "inspect", "films", "--json").stdout)
+    assert (facts["files"], facts["cues"], facts["exchanges"]) == (1, 24, 12)
+    assert {sample["file"] for sample in facts["samples"]} == {"film.srt"}
+    assert facts == json.loads(run("corpus", "inspect", "films", "--json").stdout)
+
+
+def test_inspect_a_moses_prefix(run, tmp_path):
+    (tmp_path / "train.de").write_text("Hallo.\nDanke.\n", "utf-8")
+    (tmp_path / "train.en").write_text("Hello.\nThanks.\n", "utf-8")
+    shown = run("corpus", "inspect", "train", "--source", "de", "--target", "en").stdout
+    assert "translator (de to en)" in shown
+    assert "exchanges  2" in shown
+    assert "train.de, train.en" in run("corpus", "inspect", "train", code=1).stderr
+
+
+def test_list_settings_names_every_knob(run):
+    shown = run("train", "--list-settings").stdout
+    for knob in ("data.vocab_size", "model.hidden_size", "train.learning_rate", "decode.beam_size"):
+        assert knob in shown
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "wanted"),
+    [
+        (["train"], 2, "Usage"),
+        (["train", "x.srt"], 2, "--bot"),
+        (["train", "--bot", "b"], 2, "CORPUS"),
+        (["train", "nowhere", "--bot", "b"], 1, "no such file or folder: nowhere"),
+        (["train", "pairs.tsv", "--bot", "b", "--source", "de"], 2, "go together"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "model.hiden_size=3"], 1, "hidden_size"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "hidden_size=3"], 1, "table.key=value"),
+        (["train", "pairs.tsv", "--bot", "b", "--budget", "soon"], 1, "15m"),
+        (["train", "pairs.tsv", "--bot", "b", "--budget", "1m", "--steps", "3"], 1, "contradict"),
+        (["train", "pairs.tsv", "--bot", "b", "--config", "nowhere.toml"], 1, "nowhere.toml"),
+        (["train", "pairs.tsv", "--bot", "b", "--config", "bad.toml"], 1, "bad.toml"),
+        (["train", "--bot", "b", "--resume"], 1, "no run to resume"),
+        (["chat", "nowhere.bot"], 1, "no bot"),
+        (["chat", "nowhere.bot", "--continue", "--no-store"], 2, "--no-store"),
+        (["translate", "nowhere.bot"], 1, "no bot"),
+        (["corpus", "inspect", "nowhere"], 1, "no such file"),
+        (["history", "show", "abcd1234"], 1, "history list"),
+        (["dance"], 2, "dance"),
+    ],
+)
+def test_what_a_user_can_do_wrong_gets_one_message(run, tmp_path, args, code, wanted):
+    write_pairs(tmp_path / "pairs.tsv")
+    (tmp_path / "bad.toml").write_text("[train\n")
+    result = run(*args, code=code)
+    assert wanted in result.output
+    assert "Traceback" not in result.output
+    if code == 1:
+        assert result.stderr.startswith("Error: ")
+        assert "Hint: " in result.stderr
+    assert not (tmp_path / "b").exists()
+
+
+def test_set_wins_over_config_and_config_over_size(run, tmp_path):
+    write_pairs(tmp_path / "pairs.tsv")
+    (tmp_path / "run.toml").write_text('[model]\nhidden_size = 24\nembedding_size = 20\n[train]\nbudget = "1s"\n')
+    run(
+        "train", "pairs.tsv", "--bot", "b", "--size", "large", "--config", "run.toml", "--steps", 2,
+        "--set", "model.hidden_size=18", "--set", "data.valid_share=0.2", "--tokenizer", "words",
+    )  # fmt: skip
+    described = json.loads((tmp_path / "b" / "bot.json").read_text("utf-8"))
+    assert described["config"]["hidden_size"] == 18
+    assert described["config"]["embedding_size"] == 20
+    assert described["config"]["depth"] == 2, "what nothing above it says comes from the size"
+
+
+def test_a_conversation_of_another_store_is_not_found(run, small_bot):
+    assert "no conversation" in run("chat", small_bot, "--continue", "--ask", "Hi.", code=1).stderr
+    run("chat", small_bot, "--conversation", "deadbeef", "--ask", "Hi.", code=1)
+
+
+def test_what_a_model_says_cannot_steer_the_terminal(run, small_bot, monkeypatch):
+    from s2sbot.engine import Conversation, Reply
+
+    monkeypatch.setattr(Conversation, "reply", lambda self, text: Reply("\x1b]0;title\x07red\x9b31m", 0.0))
+    assert run("chat", small_bot, "--ask", "Hi.", "--no-store").stdout == "> Hi.\nred\n"

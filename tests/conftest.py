@@ -1,0 +1,22 @@
+"""Fixtures that every test may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["bots"]
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Return a function that finds real data: below $S2SBOT_TEST_DATA, or in the checkout's shared/data."""
+    root = Path(os.environ.get("S2SBOT_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+    def find(*parts: str) -> Path:
+        path = root.joinpath(*parts)
+        if not path.exists():
+            pytest.skip(f"no {path}: S2SBOT_TEST_DATA names the folder of real data")
+        return path
+
+    return find
