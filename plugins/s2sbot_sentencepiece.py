@@ -16,6 +16,7 @@ FILE = "sentencepiece.model"
 LARGEST_FILE = 64 * 2**20
 BYTES_FROM = 4_000
 """From this vocabulary size on, what has no piece is written in bytes; in a smaller one 256 ids would be too dear."""
+_MOST = re.compile(r"value <= (\d+)")
 _LEAST = re.compile(r"required_chars\. \d+ vs (\d+)")
 
 
@@ -70,7 +71,10 @@ class SentencePiece:
         try:
             return cls(_learn(lines, size, exactly=vocab_size is not None))
         except (RuntimeError, OSError) as error:
-            least = _LEAST.search(str(error))
+            least, most = _LEAST.search(str(error)), _MOST.search(str(error))
+            if most and int(most[1]) < BYTES_FROM <= size:
+                # it counted the bytes, which so small a vocabulary would not have
+                raise _too_large(size, len(cls(_learn(lines, BYTES_FROM - 1, exactly=False)))) from error
             if vocab_size is not None or least is None:
                 raise _refusal(size, str(error)) from error
         # a script of many characters: room for all of them, and for pieces besides
@@ -104,12 +108,9 @@ def _learn(lines: Sequence[str], size: int, *, exactly: bool) -> bytes:
 
 
 def _refusal(size: int, cause: str) -> TokenizerError:
-    most = re.search(r"value <= (\d+)", cause)
+    most = _MOST.search(cause)
     if most:
-        return TokenizerError(
-            f"a vocabulary of {size} is larger than the corpus can support",
-            f"--vocab-size {most[1]} is the most it can; leave the option out to have it chosen",
-        )
+        return _too_large(size, int(most[1]))
     least = _LEAST.search(cause)
     if least:
         return TokenizerError(
@@ -119,6 +120,13 @@ def _refusal(size: int, cause: str) -> TokenizerError:
     return TokenizerError(
         f"a SentencePiece vocabulary of {size} cannot be had: {cause.splitlines()[-1]}",
         "try another --vocab-size, or leave the option out",
+    )
+
+
+def _too_large(size: int, most: int) -> TokenizerError:
+    return TokenizerError(
+        f"a vocabulary of {size} is larger than the corpus can support",
+        f"--vocab-size {most} is the most it can; leave the option out to have it chosen",
     )
 
 

@@ -107,7 +107,7 @@ def _timed_cues(text: str, kind: str) -> Iterator[Cue]:
 
 def _seconds(sign: str, hours: str | None, minutes: str, seconds: str, fraction: str | None) -> float:
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
-    total = whole + int((fraction or "0")[:3].ljust(3, "0")) / 1000
+    total = (whole * 1000 + int((fraction or "0")[:3].ljust(3, "0"))) / 1000
     return -total if sign else total
 
 

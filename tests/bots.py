@@ -5,7 +5,7 @@ from small import tables, write_pairs
 
 import s2sbot
 
-BY_HEART = {"steps": 150, "learning_rate": 0.01, "select": "last", "validations": 1}
+BY_HEART = {"steps": 250, "learning_rate": 0.01, "select": "last", "validations": 1}
 
 
 def _trained(folder, name, **options):

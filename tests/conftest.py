@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# the models of the tests are so small that a second thread costs more than it does, here and in processes of their own
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 pytest_plugins = ["bots"]
 
 

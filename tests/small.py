@@ -10,10 +10,10 @@ LINES = [
     ("Thank you.", "You are welcome."),
     ("Good night.", "Sleep well."),
 ]
-MODEL = {"embedding_size": 24, "hidden_size": 32, "dropout": 0.1}
+MODEL = {"embedding_size": 24, "hidden_size": 32, "dropout": 0.0}
 SETTINGS = {
     "model": MODEL,
-    "train": {"steps": 12, "batch_tokens": 120, "learning_rate": 0.01, "warmup_steps": 2, "validations": 2},
+    "train": {"steps": 12, "batch_tokens": 120, "learning_rate": 0.01, "warmup_steps": 2, "validations": 2, "threads": 1},
     "data": {"tokenizer": "words", "valid_share": 0.2},
 }
 

@@ -36,7 +36,7 @@ def test_bytes_and_functions_are_written(tmp_path):
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, code):
     path = tmp_path / "a"
     path.write_bytes(b"old")
-    with pytest.raises(S2SBotError, match="no space left on the disk while writing .*a ") as raised:
+    with pytest.raises(S2SBotError, match=r"no space left on the disk while writing .*a ") as raised:
         write_atomically(path, lambda temporary: half_written(temporary, code))
     assert str(path) in raised.value.message
     assert raised.value.hint
@@ -58,7 +58,7 @@ def test_a_disk_full_at_any_step_leaves_the_old_file(tmp_path, monkeypatch, step
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_a_place_that_may_not_be_written_is_named(tmp_path, code):
-    with pytest.raises(S2SBotError, match="cannot write .*a: made up"):
+    with pytest.raises(S2SBotError, match=r"cannot write .*a: made up"):
         write_atomically(tmp_path / "a", lambda temporary: half_written(temporary, code))
     assert list(tmp_path.iterdir()) == []
 

@@ -286,14 +286,19 @@ def test_what_works_of_a_broken_plugin_still_works(install: Install) -> None:
     assert plugins.model("echo") is model
 
 
-def test_a_plugin_broken_in_two_groups_is_named_once(install: Install, caplog: pytest.LogCaptureFixture) -> None:
-    folder = install("broken", "import no_such_library", "models", "tokenizers", name="echo")
+def test_a_plugin_broken_in_two_groups_is_tried_and_named_once(
+    install: Install, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import logging; logging.tried = getattr(logging, 'tried', 0) + 1; import no_such_library"
+    monkeypatch.setattr(logging, "tried", 0, raising=False)
+    folder = install("broken", source, "models", "tokenizers", name="echo")
     [points] = folder.glob("*.dist-info/entry_points.txt")
     groups = {"models": "one", "tokenizers": "two", "hooks": "one"}
     points.write_text("".join(f"[s2sbot.{group}]\n{name} = broken\n" for group, name in groups.items()))
     plugins = Plugins()
     plugins.load_all()
     plugins.load_all()
+    assert vars(logging)["tried"] == 1
     assert [broken.owns for broken in plugins.broken] == [("one", "two")]
     assert len(caplog.records) == 1
     with pytest.raises(PluginError, match="no_such_library"):
@@ -323,13 +328,14 @@ def test_an_unknown_name_names_the_nearest() -> None:
 # Two of one name
 
 
-def test_a_first_party_name_cannot_be_taken(install: Install) -> None:
-    install("aaa_thief", MODEL.replace("NAME", "attention"), "models", name="attention")
+@pytest.mark.parametrize("name", ["aaa", "attention", "zzz"])
+def test_a_first_party_name_cannot_be_taken(install: Install, name: str) -> None:
+    install("thief", MODEL.replace("NAME", "attention"), "models", name=name)
     plugins = Plugins()
     assert plugins.models()["attention"].plugin == "s2sbot_attention"
     assert plugins.model("attention").__module__ == "s2sbot_attention"
     [broken] = plugins.broken
-    assert broken.plugin == "aaa_thief"
+    assert broken.plugin == "thief"
     assert broken.cause == "offers the model 'attention', which s2sbot_attention offers too"
 
 

@@ -312,7 +312,7 @@ def test_a_damaged_file_is_a_settings_error(tmp_path, data, message):
 
 
 def test_a_missing_file_is_a_settings_error(tmp_path):
-    with pytest.raises(SettingsError, match="cannot read .*run.toml"):
+    with pytest.raises(SettingsError, match=r"cannot read .*run\.toml"):
         read_tables(tmp_path / "run.toml")
 
 

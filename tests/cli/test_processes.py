@@ -175,6 +175,6 @@ def test_a_talk_on_a_terminal(small_bot, env, tmp_path):
     assert history.stat().st_mode & 0o777 == 0o600
     with Terminal(command("chat", small_bot, "--continue"), env) as terminal:
         terminal.wait_for("You are welcome.")
-        terminal.wait_for("> ")
+        terminal.wait_for(">")
         terminal.send("\x04")
         assert terminal.end() == 0

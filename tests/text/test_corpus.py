@@ -82,7 +82,7 @@ def test_an_empty_folder_is_an_error(tmp_path, read):
 
 def test_a_path_that_is_not_there_is_named(tmp_path):
     for name in ("nothing.srt", "**", "x" * 300):
-        with pytest.raises(CorpusError, match="no such file|cannot read") as raised:
+        with pytest.raises(CorpusError, match=r"no such file|cannot read") as raised:
             open_corpus(tmp_path / name)
         assert raised.value.hint
     (tmp_path / "train.de").write_text("eins\n")

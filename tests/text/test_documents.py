@@ -54,11 +54,11 @@ def test_a_gzipped_file_is_unpacked_whatever_its_name(tmp_path):
     assert contents(find_documents(tmp_path / "a.srt")) == {"a.srt": SRT}
 
 
-@pytest.mark.parametrize(
-    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
-)
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_zip_is_read_without_unpacking_it(tmp_path, compression):
-    path = write_zip(tmp_path / "a.zip", {"b/2.srt": SRT * 90, "a.srt": b"a", "__MACOSX/x": b"", ".x": b""}, compression)
+    path = write_zip(
+        tmp_path / "a.zip", {"b/2.srt": SRT * 90, "a.srt": b"a", "__MACOSX/x": b"", ".x": b""}, compression
+    )
     assert contents(find_documents(path)) == {"a.srt": b"a", "b/2.srt": SRT * 90}
     assert list(tmp_path.iterdir()) == [path]
 
@@ -196,7 +196,7 @@ def test_patterns_may_not_leave_the_folder(tmp_path, pattern):
 
 @pytest.mark.parametrize("pattern", ["", "**x", ".", "nothing*"])
 def test_patterns_that_fit_nothing_are_named(tmp_path, pattern):
-    with pytest.raises(CorpusError, match="no pattern of files|no file fits"):
+    with pytest.raises(CorpusError, match=r"no pattern of files|no file fits"):
         list(listed_documents(tmp_path, [pattern], ()))
 
 

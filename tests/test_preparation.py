@@ -1,0 +1,319 @@
+"""Settings are laid over each other in their order, and a corpus becomes ids with a part held out."""
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small import write_pairs
+
+from s2sbot import Exchange
+from s2sbot.errors import CorpusError, PluginError, SettingsError, TokenizerError
+from s2sbot.plugins import Plugins
+from s2sbot.preparation import DEFAULT_BUDGET, Prepared, RunSettings, kind_of, prepare, resolve_settings, split
+from s2sbot.settings import SIZES, DataSettings
+from s2sbot.text import Corpus, DocumentExchanges, encode_source, open_corpus
+
+NAMES = st.lists(st.text("abcdef0123456789", min_size=1, max_size=6), unique=True, min_size=2, max_size=12)
+SHARES = st.floats(0.001, 0.5)
+
+
+@pytest.fixture(scope="module")
+def plugins():
+    return Plugins()
+
+
+def film(name, length=5):
+    return DocumentExchanges(name, "subtitles", tuple(Exchange(f"{name} {n}", "x") for n in range(length)), False)
+
+
+def pairs(sources):
+    return DocumentExchanges("pairs.tsv", "tsv", tuple(Exchange(source, "x") for source in sources), True)
+
+
+def held_out(documents, share):
+    """Return the names of files that are held out, having checked that every file goes one way as a whole."""
+    ways = {}
+    for exchange, apart in split(documents, share):
+        ways.setdefault(exchange.source.split()[0], set()).add(apart)
+    assert all(len(way) == 1 for way in ways.values())
+    assert set(ways) == {document.name for document in documents}
+    return {name for name, way in ways.items() if way == {True}}
+
+
+@given(NAMES, SHARES)
+def test_files_are_held_out_whole_and_never_none_or_all(names, share):
+    documents = [film(name) for name in names]
+    assert 0 < len(held_out(documents, share)) < len(names)
+    sources = [exchange.source for exchange, _ in split(documents, share)]
+    assert sources == [exchange.source for document in documents for exchange in document.exchanges]
+
+
+@given(NAMES, SHARES, st.randoms(use_true_random=False))
+def test_the_order_of_files_does_not_matter(names, share, random):
+    shuffled = random.sample(names, len(names))
+    assert held_out([film(name) for name in names], share) == held_out([film(name) for name in shuffled], share)
+
+
+@given(NAMES, st.text("xyz", min_size=1), SHARES)
+def test_one_more_file_moves_only_those_at_the_ends(names, new, share):
+    before = held_out([film(name) for name in names], share)
+    after = held_out([film(name) for name in [*names, new]], share) - {new}
+    assert len(before - after) <= 1  # the lowest, no longer the lowest
+    assert len(after - before) <= 1  # the highest, no longer the highest
+
+
+def test_the_share_is_about_what_was_asked_for():
+    documents = [film(str(number), 1) for number in range(2_000)]
+    assert 150 < len(held_out(documents, 0.1)) < 250
+
+
+@given(st.integers(2, 200), SHARES)
+def test_a_single_film_is_cut_at_a_point_in_time(length, share):
+    ways = [apart for _, apart in split([film("a", length)], share)]
+    assert ways == sorted(ways)
+    assert 0 < sum(ways) < length
+    assert sum(ways) - 1 <= share * length <= sum(ways)
+
+
+@given(st.lists(st.text("ab C", min_size=1).filter(str.strip), min_size=2), SHARES)
+def test_a_single_file_of_pairs_is_split_by_source_and_never_holds_out_nothing(sources, share):
+    ways = {}
+    for exchange, apart in split([pairs(sources)], share):
+        ways.setdefault(" ".join(exchange.source.lower().split()), set()).add(apart)
+    assert all(len(way) == 1 for way in ways.values())
+    assert {True} in ways.values()
+
+
+def test_a_single_file_of_pairs_keeps_its_split_when_lines_are_added():
+    some, more = [f"line {number}" for number in range(300)], [f"other {number}" for number in range(300)]
+    before = {exchange.source for exchange, apart in split([pairs(some)], 0.1) if apart}
+    after = {exchange.source for exchange, apart in split([pairs(some + more)], 0.1) if apart}
+    assert before == {source for source in after if source in some}
+    assert 15 < len(before) < 50
+
+
+def corpus(**settings):
+    return Corpus(None, "x", settings=settings)
+
+
+def translator(**settings):
+    return Corpus(None, "x", languages=("en", "fr"), settings=settings)
+
+
+def resolve(plugins, *corpora, preset=None, size=None, **given):
+    return resolve_settings(corpora or (corpus(),), "attention", preset, size, given, plugins)
+
+
+def test_without_anything_there_is_a_budget(plugins):
+    settings = resolve(plugins)
+    assert (settings.train.budget, settings.train.epochs, settings.train.steps) == (DEFAULT_BUDGET, None, None)
+    assert settings.data == DataSettings()
+    assert settings.decode.method == "greedy"
+
+
+def test_each_layer_lies_over_the_one_below(plugins):
+    rate = "learning_rate"
+    assert resolve(plugins, corpus(train={rate: 0.25})).train.learning_rate == 0.25
+    large = SIZES["large"]["train"][rate]
+    assert resolve(plugins, corpus(train={rate: 0.25}), size="large").train.learning_rate == large
+    assert resolve(plugins, corpus(train={rate: 0.25}), size="large", train={rate: 0.5}).train.learning_rate == 0.5
+
+
+def test_a_size_says_what_the_model_makes_of_it(plugins):
+    kind = plugins.model("attention")
+    for size, values in kind.sizes.items():
+        config = dataclasses.asdict(resolve(plugins, size=size).config)
+        assert {key: config[key] for key in values} == dict(values)
+
+
+def test_every_preset_can_be_resolved(plugins):
+    for preset, tables in plugins.model("attention").presets.items():
+        settings = resolve(plugins, preset=preset)
+        for key, value in tables.get("train", {}).items():
+            assert getattr(settings.train, key) == value
+
+
+def test_a_translator_has_other_defaults(plugins):
+    settings = resolve(plugins, translator())
+    assert (settings.data.max_length, settings.decode.method) == (100, "beam")
+    assert resolve(plugins, translator(decode={"method": "greedy"})).decode.method == "greedy"
+    assert resolve(plugins, translator(), decode={"method": "sample"}).decode.method == "sample"
+
+
+@pytest.mark.parametrize("length", [{"epochs": 3}, {"steps": 7}, {"budget": 5.0}])
+def test_a_length_that_is_given_replaces_any_other(plugins, length):
+    train = resolve(plugins, corpus(train={"epochs": 90}), train=length).train
+    assert {name: getattr(train, name) for name in ("budget", "epochs", "steps")} == {
+        "budget": None,
+        "epochs": None,
+        "steps": None,
+        **length,
+    }
+
+
+def test_a_length_of_the_corpus_holds_where_none_is_given(plugins):
+    train = resolve(plugins, corpus(train={"epochs": 90})).train
+    assert (train.epochs, train.budget) == (90, None)
+
+
+@pytest.mark.parametrize(("one", "other"), [("budget", "epochs"), ("budget", "steps"), ("epochs", "steps")])
+def test_two_lengths_contradict_each_other(plugins, one, other):
+    with pytest.raises(SettingsError, match=f"{one} and {other} contradict each other"):
+        resolve(plugins, train={one: 5, other: 5})
+
+
+@pytest.mark.parametrize(
+    ("options", "message", "hint"),
+    [
+        ({"size": "lagre"}, "no size 'lagre'", "'large'"),
+        ({"preset": "zzzz"}, "has no preset 'zzzz'", ""),
+        ({"train": {"sede": 1}}, "unknown key train.sede", "'seed'"),
+        ({"model": {"hiden_size": 1}}, "unknown key model.hiden_size", "'hidden_size'"),
+        ({"data": {"valid_share": 0.6}}, "data.valid_share cannot be 0.6", "at most 0.5"),
+        ({"tarin": {}}, "unknown table 'tarin'", "'train'"),
+    ],
+)
+def test_wrong_settings_are_named(plugins, options, message, hint):
+    with pytest.raises(SettingsError, match=re.escape(message)) as raised:
+        resolve(plugins, **options)
+    assert hint in raised.value.hint
+
+
+def test_an_unknown_model_is_a_plugin_error(plugins):
+    with pytest.raises(PluginError, match="'atention'") as raised:
+        resolve_settings([corpus()], "atention", None, None, {}, plugins)
+    assert "'attention'" in raised.value.hint
+
+
+def test_settings_are_printed_and_read_back(plugins, tmp_path):
+    settings = resolve(plugins, translator(), size="medium", train={"seed": 7}, data={"vocab_size": 99})
+    (tmp_path / "settings.toml").write_text(settings.to_toml())
+    assert RunSettings.from_file(tmp_path / "settings.toml", plugins) == settings
+
+
+def test_corpora_of_a_kind_fit_together():
+    assert kind_of([corpus(), corpus()]) == "chat"
+    assert kind_of([translator(), translator()]) == "translate"
+    assert kind_of([Corpus(None, "x", languages=("en",)), corpus()]) == "chat"
+    for other in (corpus(), Corpus(None, "x", languages=("fr", "en"))):
+        with pytest.raises(CorpusError, match="do not fit together"):
+            kind_of([translator(), other])
+
+
+def prepared(plugins, *paths, valid=(), seed=1, **data):
+    stages = list(
+        prepare(
+            [open_corpus(path) for path in paths],
+            [open_corpus(path) for path in valid],
+            DataSettings(**{"tokenizer": "words", "valid_share": 0.2, **data}),
+            plugins,
+            seed,
+        )
+    )
+    assert all(isinstance(stage, str) for stage in stages[:-1])
+    assert isinstance(stages[-1], Prepared)
+    return stages[-1], stages[:-1]
+
+
+def write_film(path):
+    cues = [f"00:00:{2 * n:02},000 --> 00:00:{2 * n + 1:02},000\nLine {n} of them.\n" for n in range(9)]
+    path.write_text("\n".join(cues))
+
+
+def texts(packed, tokenizers):
+    rows = [packed.row(index) for index in range(len(packed))]
+    return [(tokenizers[0].decode(source), tokenizers[1].decode(target)) for source, target in rows]
+
+
+def test_pairs_become_ids_that_say_the_same(plugins, tmp_path):
+    made, stages = prepared(plugins, write_pairs(tmp_path / "pairs.tsv"))
+    train, valid = texts(made.train, made.tokenizers), texts(made.valid, made.tokenizers)
+    assert len(train) + len(valid) == 24
+    assert ("Do you like tea? 0", "Yes, with milk.") in train + valid
+    assert made.tokenizers[0] is made.tokenizers[1]
+    assert any("pairs.tsv: 1 files, 24 exchanges" in stage for stage in stages)
+    assert made.facts["kind"] == "chat"
+    assert made.facts["exchanges"] == {"train": len(train), "valid": len(valid), "too_long": 0}
+    assert made.facts["corpora"][0]["files"] == 1
+
+
+def test_the_same_corpus_and_seed_make_the_same_ids(plugins, tmp_path):
+    path = write_pairs(tmp_path / "pairs.tsv")
+    (one, _), (two, _) = prepared(plugins, path), prepared(plugins, path)
+    assert texts(one.train, one.tokenizers) == texts(two.train, two.tokenizers)
+    assert one.samples == two.samples
+    assert one.facts["corpora"] == two.facts["corpora"]
+    assert one.facts["uuid"] != two.facts["uuid"]
+
+
+def test_subtitles_become_ids_with_their_context(plugins, tmp_path):
+    for number in range(3):
+        write_film(tmp_path / f"{number}.srt")
+    made, _ = prepared(plugins, tmp_path, context_turns=2)
+    assert made.facts["corpora"][0]["dialogues"] == 3
+    assert any(4 in made.train.row(index)[0] for index in range(len(made.train)))
+    bare, _ = prepared(plugins, tmp_path)
+    assert not any(4 in bare.train.row(index)[0] for index in range(len(bare.train)))
+
+
+def test_a_corpus_of_its_own_is_held_out_whole(plugins, tmp_path):
+    path = write_pairs(tmp_path / "pairs.tsv")
+    (tmp_path / "valid.tsv").write_text("Hello. 0\tGood evening.\n")
+    made, _ = prepared(plugins, path, valid=[tmp_path / "valid.tsv"])
+    assert (len(made.train), len(made.valid)) == (24, 1)
+    assert [one["validation"] for one in made.facts["corpora"]] == [False, True]
+    assert made.samples == ((tuple(encode_source(made.tokenizers[0], "Hello. 0")), "Hello. 0", "Good evening."),)
+
+
+def test_what_was_not_read_is_told(plugins, tmp_path):
+    write_pairs(tmp_path / "pairs.tsv")
+    for number in range(7):
+        (tmp_path / f"{number}.bin").write_bytes(bytes(range(256)))
+    _, stages = prepared(plugins, tmp_path)
+    assert any("skipped 7 (0.bin: binary data, not text; " in stage and "and 2 more" in stage for stage in stages)
+
+
+def test_long_exchanges_are_left_out_and_counted(plugins, tmp_path):
+    path = write_pairs(tmp_path / "pairs.tsv")
+    with path.open("a") as stream:
+        stream.write("word " * 60 + "\tHi.\n" + "Hi.\t" + "word " * 60 + "\n")
+    made, _ = prepared(plugins, path)
+    assert made.facts["exchanges"]["too_long"] == 2
+    assert len(made.train) + len(made.valid) == 24
+
+
+def test_a_context_gives_way_before_an_exchange_does(plugins, tmp_path):
+    for number in range(3):
+        write_film(tmp_path / f"{number}.srt")
+    bare, _ = prepared(plugins, tmp_path, max_length=8)
+    made, _ = prepared(plugins, tmp_path, max_length=8, context_turns=16)
+    assert len(made.train) == len(bare.train)
+    assert max(len(made.train.row(index)[0]) for index in range(len(made.train))) <= 8
+
+
+@pytest.mark.parametrize("text", ["one\teins\n", "one\teins\none\tein\n"])
+def test_too_little_to_hold_anything_out_is_a_corpus_error(plugins, tmp_path, text):
+    (tmp_path / "a.tsv").write_text(text)
+    with pytest.raises(CorpusError, match="too few to learn from") as raised:
+        prepared(plugins, tmp_path / "a.tsv")
+    assert "--valid" in raised.value.hint
+
+
+def test_nothing_short_enough_is_a_corpus_error(plugins, tmp_path):
+    (tmp_path / "a.tsv").write_text("".join(f"{'word ' * 30}{number}\tHi.\n" for number in range(20)))
+    with pytest.raises(CorpusError, match="no exchange has at most 9 tokens a side"):
+        prepared(plugins, tmp_path / "a.tsv", max_length=9)
+
+
+def test_a_vocabulary_that_cannot_be_had_is_a_tokenizer_error(plugins, tmp_path):
+    with pytest.raises(TokenizerError, match="larger than the corpus can support"):
+        prepared(plugins, write_pairs(tmp_path / "pairs.tsv"), vocab_size=5000)
+
+
+def test_two_tokenizers_where_none_is_shared(plugins, tmp_path):
+    made, _ = prepared(plugins, write_pairs(tmp_path / "pairs.tsv"), share_tokenizer=False)
+    assert made.tokenizers[0] is not made.tokenizers[1]
+    assert all(len(target.split()) for _, target in texts(made.train, made.tokenizers))
+    assert 1 not in made.train.target_ids
