@@ -79,9 +79,8 @@ def main() -> None:
             tokens += loaded.reply(line, method=method).tokens + 1
             took.append(time.perf_counter() - began)
         middle, slow = statistics.median(took), sorted(took)[int(0.95 * len(took))]
-        print(
-            f"a reply, {method:<25} {1e3 * middle:6.1f} ms  p95 {1e3 * slow:.1f} ms  {1e3 * sum(took) / tokens:.2f} ms a token"
-        )
+        a_token = sum(took) / tokens
+        print(f"a reply, {method:<25} {1e3 * middle:6.1f} ms  p95 {1e3 * slow:.1f} ms  {1e3 * a_token:.2f} ms a token")
     for line in LINES:
         print(f"> {line}\n{loaded.reply(line).text}")
 

@@ -7,6 +7,7 @@ import importlib.metadata
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ class Loop:
         self.validations: list[dict[str, float]] = []
         self._in_step = False
         self._told_at = self._saved_at = 0.0
-        self._loss = self._loss_tokens = self._tokens = 0.0
+        self._loss = self._loss_tokens = self._tokens = self._stepping = 0.0
         self._samples: tuple[Sample, ...] = ()
         self._batches = self._plan_epoch()
 
@@ -98,9 +99,10 @@ class Loop:
             f" {facts['valid']:,} held out, {len(self._batches):,} batches an epoch, on {self.device}",
         )
         while not self.stopping and self.fraction < 1.0:
-            began = time.perf_counter()
-            self._train_step()
-            self.elapsed += time.perf_counter() - began
+            before = self.elapsed
+            with self._timed():
+                self._train_step()
+            self._stepping += self.elapsed - before
             if self.elapsed - self._told_at >= TELL_EVERY:
                 yield self._told()
             if self.fraction < 1.0 and self.fraction >= self._next_validation():
@@ -183,7 +185,20 @@ class Loop:
         """Return the fraction of the run at which the next validation is due."""
         return (len(self.validations) + 1) / self.settings.train.validations
 
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the time inside towards the run's, which a budget limits; what the caller does with events is its own."""
+        began = time.perf_counter()
+        yield
+        self.elapsed += time.perf_counter() - began
+
     def _validate(self) -> Progress:
+        with self._timed():
+            self._measure()
+        return self._event("validation", perplexity=self._last_perplexity(), samples=self._samples)
+
+    def _measure(self) -> None:
+        """Score the held-out exchanges, answer the samples, and write the bot where it is due."""
         score = self._score()
         if not math.isfinite(score.perplexity):
             raise TrainingError(
@@ -206,7 +221,6 @@ class Loop:
         if self.settings.train.select == "last":
             self._write_bot(score.perplexity)
         self.saved = False
-        return self._event("validation", perplexity=score.perplexity, samples=self._samples)
 
     def _score(self) -> Score:
         valid = self.prepared.valid
@@ -293,7 +307,8 @@ class Loop:
         self.saved = True
 
     def _checkpoint(self) -> Progress:
-        self.save_checkpoint()
+        with self._timed():
+            self.save_checkpoint()
         return self._event("checkpoint")
 
     def _epochs(self) -> float:
@@ -303,15 +318,14 @@ class Loop:
         return self.validations[-1]["perplexity"] if self.validations else None
 
     def _told(self) -> Progress:
-        since = self.elapsed - self._told_at
         event = self._event(
             "step",
             loss=self._loss / self._loss_tokens if self._loss_tokens else None,
             learning_rate=self._learning_rate(),
-            tokens_per_second=self._tokens / since if since else None,
+            tokens_per_second=self._tokens / self._stepping if self._stepping else None,
         )
         self._told_at = self.elapsed
-        self._loss = self._loss_tokens = self._tokens = 0.0
+        self._loss = self._loss_tokens = self._tokens = self._stepping = 0.0
         return event
 
     def _event(self, kind: Any, **values: Any) -> Progress:

@@ -13,7 +13,14 @@ LINES = [
 MODEL = {"embedding_size": 24, "hidden_size": 32, "dropout": 0.0}
 SETTINGS = {
     "model": MODEL,
-    "train": {"steps": 12, "batch_tokens": 120, "learning_rate": 0.01, "warmup_steps": 2, "validations": 2, "threads": 1},
+    "train": {
+        "steps": 12,
+        "batch_tokens": 120,
+        "learning_rate": 0.01,
+        "warmup_steps": 2,
+        "validations": 2,
+        "threads": 1,
+    },
     "data": {"tokenizer": "words", "valid_share": 0.2},
 }
 
