@@ -184,7 +184,6 @@ class Conversation:
         settings, seed = self._seeded()
         source = encode_source(self.bot.source_tokenizer, text, self._context())
         shown, latest = "", None
-        complete = False
         try:
             for latest in decoding.stream(self.bot.model, source, settings, carry=self._carry):
                 whole = self.bot.target_tokenizer.decode(latest.tokens)
@@ -192,10 +191,11 @@ class Conversation:
                 if whole.startswith(shown) and not whole.endswith("\ufffd") and len(whole) > len(shown):
                     piece, shown = whole[len(shown) :], whole
                     yield piece
-            complete = True
-        finally:
-            reply = self._finish(text, latest, seed, complete)
-            self._keep_reply(user, reply, settings)
+        except (GeneratorExit, KeyboardInterrupt):
+            self._keep_reply(user, self._finish(text, latest, seed, complete=False), settings)
+            raise
+        reply = self._finish(text, latest, seed, complete=True)
+        self._keep_reply(user, reply, settings)
         if reply.text[len(shown) :].strip() and reply.text.startswith(shown):
             yield reply.text[len(shown) :]
         return reply
@@ -211,7 +211,7 @@ class Conversation:
         base = secrets.randbelow(2**31) if self.settings.seed is None else self.settings.seed + len(self.turns)
         return dataclasses.replace(self.settings, seed=base), base
 
-    def _finish(self, text: str, latest: Hypothesis | None, seed: int | None, complete: bool) -> Reply:
+    def _finish(self, text: str, latest: Hypothesis | None, seed: int | None, *, complete: bool) -> Reply:
         said = self.bot.target_tokenizer.decode(latest.tokens).strip() if latest else ""
         reply = Reply(
             said,

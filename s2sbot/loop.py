@@ -187,7 +187,7 @@ class Loop:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Count the time inside towards the run's, which a budget limits; what the caller does with events is its own."""
+        """Count the time inside towards the budget; what the caller does with an event is not the run's."""
         began = time.perf_counter()
         yield
         self.elapsed += time.perf_counter() - began

@@ -27,7 +27,7 @@ from .text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from .nn.encoder_decoder import EncoderDecoder
 
-__all__ = ["Broken", "Offer", "Plugins"]
+__all__ = ["Broken", "Offer", "Plugins", "allowed"]
 
 _log: Final = logging.getLogger("s2sbot.plugins")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -160,7 +160,7 @@ class Plugins:
         hook = GROUPS[group]
         for entry in sorted(self._entry_points[group], key=lambda entry: entry.name):
             plugin, distribution = entry.value, entry.dist.name if entry.dist else "unknown"
-            if not _allowed(entry.name, distribution):
+            if not allowed(entry.name, distribution):
                 continue
             self._distributions.setdefault(plugin, distribution)
             if plugin not in self._unusable and not self._manager.has_plugin(plugin):
@@ -298,7 +298,8 @@ def _cause(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _allowed(name: str, distribution: str) -> bool:
+def allowed(name: str, distribution: str) -> bool:
+    """Tell whether `$S2SBOT_PLUGINS` lets a plugin of this name and distribution be imported."""
     chosen = os.environ.get("S2SBOT_PLUGINS")
     if chosen is None or distribution == FIRST_PARTY:
         return True

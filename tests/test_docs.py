@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -59,7 +61,7 @@ def test_the_readme_shows_the_files_that_are_tested(name: str) -> None:
 
 
 def test_every_block_is_tested() -> None:
-    tested = ["class Mean(", "check_model(", "class Spaces", "class Play", "def training_progress("]
+    tested = ["class Mean(", "check_model(", "class Spaces", "class Play", "def training_progress(", "def ask("]
     assert sorted(PYTHON) == sorted(block(words) for words in tested)
     files = [path.name for path in THIRD_PARTY.iterdir() if path.is_file()]
     assert sorted(files) == ["pyproject.toml", "s2sbot_mean.py"]
@@ -67,7 +69,7 @@ def test_every_block_is_tested() -> None:
 
 def test_every_entry_point_shown_is_in_a_group_that_there_is() -> None:
     shown = [tomllib.loads(code).get("project", {})["entry-points"] for code in TOML]
-    assert sorted(group for groups in shown for group in groups) == sorted(GROUPS)
+    assert sorted(group for groups in shown for group in groups) == sorted([*GROUPS, "s2sbot.commands"])
 
 
 def test_the_model_fulfils_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,6 +101,23 @@ def test_the_model_of_the_readme_is_offered(example) -> None:
     plugins = Plugins(example("class Mean("))
     assert "mean" in plugins.models()
     assert plugins.broken == []
+
+
+def test_the_command_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "s2sbot_ask-1.0.dist-info"
+    info.mkdir()
+    (tmp_path / "s2sbot_ask.py").write_text(block("def ask("), "utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: s2sbot-ask\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text("[s2sbot.commands]\nask = s2sbot_ask:ask\n", "utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    s2sbot = [sys.executable, "-m", "s2sbot"]
+    listed = subprocess.run([*s2sbot, "--help"], capture_output=True, text=True, timeout=120)
+    assert "ask " in listed.stdout
+    asked = subprocess.run(
+        [*s2sbot, "ask", str(tmp_path / "no.bot"), "Hello."], capture_output=True, text=True, timeout=120
+    )
+    assert asked.returncode == 1
+    assert "no.bot is no bot" in asked.stderr
 
 
 def test_the_tokenizer_fulfils_the_contract(example) -> None:

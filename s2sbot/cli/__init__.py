@@ -86,8 +86,17 @@ def show_error(error: S2SBotError) -> None:
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Return the commands of plugins by name; a name that s2sbot itself has is not given away."""
     found = importlib.metadata.entry_points(group="s2sbot.commands")
-    return {entry.name: entry for entry in found if entry.name not in COMMANDS}
+    if not found:
+        return {}
+    from ..plugins import allowed
+
+    return {
+        entry.name: entry
+        for entry in found
+        if entry.name not in COMMANDS and allowed(entry.name, entry.dist.name if entry.dist else "")
+    }
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -46,7 +46,10 @@ def list_plugins(as_json: bool) -> None:
         click.echo(json.dumps({"offers": offers, "training_progress": listeners, "broken": broken}, indent=2))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
+
+    from .sanitize import sanitize
 
     table = Table(box=None, pad_edge=False)
     for title in ("kind", "name", "plugin", "distribution"):
@@ -56,5 +59,5 @@ def list_plugins(as_json: bool) -> None:
     for plugin in listeners:
         table.add_row("hook", "training_progress", plugin, found.distribution(plugin))
     for each in found.broken:
-        table.add_row("broken", each.cause, each.plugin, each.distribution, style="red")
+        table.add_row("broken", escape(sanitize(each.cause)), each.plugin, each.distribution, style="red")
     Console().print(table)

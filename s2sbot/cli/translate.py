@@ -15,13 +15,14 @@ __all__ = ["translate"]
 
 @click.command(no_args_is_help=True)
 @click.argument("bot", type=click.Path(path_type=Path))
-@click.argument("file", type=click.File("r", encoding="utf-8", errors="replace"), default="-")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True), default="-")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @decode_options("method", "beam_size", "length_penalty", "max_length", "seed")
-def translate(bot: Path, file: Any, device: str, **options: Any) -> None:
+def translate(bot: Path, file: str, device: str, **options: Any) -> None:
     """Translate the lines of FILE, or of standard input, to as many lines.
 
-    On a terminal each line is translated when it is entered; Ctrl-D ends.
+    On a terminal each line is translated when it is entered; Ctrl-D ends. Elsewhere 64 lines go through the model
+    together.
 
     \b
     Examples:
@@ -33,13 +34,13 @@ def translate(bot: Path, file: Any, device: str, **options: Any) -> None:
 
     loaded = Bot.load(bot, device=device)
     given = given_options(options)
-    if file is sys.stdin and sys.stdin.isatty():
-        loaded.translate([], **given)
-        click.echo(f"{loaded.name}: enter lines to translate, Ctrl-D to end", err=True)
-        for line in file:
-            click.echo(sanitize(loaded.translate([line.rstrip("\r\n")], **given)[0]))
-        return
-    lines = (line.rstrip("\r\n") for line in file)
     clean = sanitize if sys.stdout.isatty() else str
-    for translated in loaded.translate_stream(lines, **given):
-        click.echo(clean(translated))
+    with click.open_file(file, encoding="utf-8", errors="replace") as stream:
+        lines = (line.rstrip("\r\n") for line in stream)
+        if file == "-" and sys.stdin.isatty():
+            click.echo(f"{loaded.name}: enter lines to translate, Ctrl-D to end", err=True)
+            found = (loaded.translate([line], **given)[0] for line in lines)
+        else:
+            found = loaded.translate_stream(lines, **given)
+        for translated in found:
+            click.echo(clean(translated))

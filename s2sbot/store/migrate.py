@@ -41,8 +41,10 @@ def scripts_folder() -> Path:
     The checkout goes first, as an editable install can leave a stale copy beside this module.
     """
     package = Path(__file__).resolve().parent
-    checkout = package.parents[1] / "migrations"
-    return checkout if (checkout / "env.py").is_file() else package / "migrations"
+    root = package.parents[1]
+    # a checkout has its sources beside it; in an installed environment `migrations` there would be somebody else's
+    of_a_checkout = (root / "plugins" / "s2sbot_attention.py").is_file()
+    return root / "migrations" if of_a_checkout else package / "migrations"
 
 
 def backups(path: Path) -> list[Path]:

@@ -312,3 +312,10 @@ def test_a_series_of_fan_subtitles_is_clean(shared_data, read, tmp_path):
     assert report.exchanges > 7_500  # of more than 60,000 in all 196
     dirty = re.compile(r"[{}\\<>]|Subtitles will likely not function|\bm -?\d+ -?\d+ [lb]\b|♪")
     assert not [pair for pair in lines(documents) if dirty.search(" ".join(pair))]
+
+
+def test_a_digest_tells_names_and_contents_but_no_order():
+    one, two = CorpusReport(hashes={"a": "1", "b": "2"}), CorpusReport(hashes={"b": "2", "a": "1"})
+    assert one.digest() == two.digest()
+    others = ({"a": "2", "b": "1"}, {"a": "1"}, {"a": "1", "c": "2"}, {})
+    assert len({one.digest(), *(CorpusReport(hashes=hashes).digest() for hashes in others)}) == 5
