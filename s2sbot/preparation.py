@@ -158,7 +158,7 @@ class Prepared:
             data = read_json(folder / "data.json")
             samples = tuple((tuple(ids), source, target) for ids, source, target in data["samples"])
             return cls(Packed.load(folder, "train"), Packed.load(folder, "valid"), tokenizers, samples, data["facts"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"the prepared data in {folder} cannot be read: {error}", "train again into a new folder"
             ) from error
@@ -225,8 +225,9 @@ def prepare(
 def split(documents: Sequence[DocumentExchanges], share: float) -> Iterator[tuple[Exchange, bool]]:
     """Yield (exchange, held out): whole files are held out, never lines of a film that is trained on.
 
-    A file's name alone decides, so adding files moves none of the others; the file whose name hashes lowest is always
-    held out, and never all. A single file of pairs is split by each source sentence, a single film at a point in time.
+    A file's name alone decides, so adding files moves none of the others, but for the two whose names hash lowest and
+    highest: the first is always held out, the last never. A single file of pairs is split by each source sentence, a
+    single film at a point in time.
     """
     hashes = {document.name: _unit_hash(document.name) for document in documents}
     if len(documents) > 1:

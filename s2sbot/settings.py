@@ -50,12 +50,14 @@ def knob(
     maximum: float | None = None,
     above: float | None = None,
     choices: tuple[str, ...] | None = None,
+    duration: bool = False,
 ) -> Any:
     """Declare one field of a settings dataclass with its help and its limits.
 
-    `minimum` and `maximum` are inclusive, `above` is exclusive. A model plugin declares its `Config` with it too.
+    `minimum` and `maximum` are inclusive, `above` is exclusive; a `duration` in seconds may also be written as `15m`.
+    A model plugin declares its `Config` with it too.
     """
-    limits = {"minimum": minimum, "maximum": maximum, "above": above, "choices": choices}
+    limits = {"minimum": minimum, "maximum": maximum, "above": above, "choices": choices, "duration": duration}
     return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
@@ -69,7 +71,7 @@ class DataSettings:
     )
     share_tokenizer: bool = knob(True, "one tokenizer for source and target")
     context_turns: int = knob(0, "turns before the last that the source holds too", minimum=0, maximum=16)
-    scene_gap: float = knob(10.0, "seconds of silence between cues that end a dialogue", above=0.0)
+    scene_gap: float = knob(10.0, "seconds without a cue that end a dialogue", above=0.0)
     max_length: int = knob(48, "tokens a side; longer exchanges are left out", minimum=4, maximum=1024)
     valid_share: float = knob(0.04, "share of the files held out for validation", above=0.0, maximum=0.5)
 
@@ -81,7 +83,7 @@ class TrainSettings:
     seed: int = knob(1, "number that fixes initial weights, order and dropout", minimum=0, maximum=2**31 - 1)
     device: str = knob("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     threads: int | None = knob(None, "CPU threads; all cores where not given", minimum=1)
-    budget: float | None = knob(None, "seconds to train", above=0.0)
+    budget: float | None = knob(None, "seconds to train, or as 15m", above=0.0, duration=True)
     epochs: int | None = knob(None, "passes over the corpus", minimum=1)
     steps: int | None = knob(None, "updates of the weights", minimum=1)
     batch_tokens: int | None = knob(
@@ -96,7 +98,7 @@ class TrainSettings:
     clip: float = knob(1.0, "gradients are scaled down to this norm", above=0.0)
     label_smoothing: float = knob(0.0, "probability spread over the whole vocabulary", minimum=0.0, maximum=0.5)
     validations: int = knob(10, "validations in a run", minimum=1)
-    checkpoint_every: float = knob(120.0, "seconds between checkpoints", above=0.0)
+    checkpoint_every: float = knob(120.0, "seconds between checkpoints", above=0.0, duration=True)
     keep_checkpoints: int = knob(2, "checkpoints to keep", minimum=1)
     select: str = knob("best", "weights the bot gets: best on validation, or last", choices=("best", "last"))
 
@@ -148,6 +150,8 @@ def build(kind: type[Settings], values: Mapping[str, Any], table: str) -> Settin
     for key, value in values.items():
         if key not in fields:
             raise SettingsError(f"unknown key {table}.{key}", nearest(key, fields))
+        if fields[key].metadata.get("duration") and isinstance(value, str):
+            value = parse_duration(value)
         coerced = _coerce(value, hints[key], f"{table}.{key}")
         _check_limits(coerced, fields[key].metadata, f"{table}.{key}")
         checked[key] = coerced
@@ -249,11 +253,7 @@ def parse_assignment(text: str) -> tuple[str, str, Any]:
         value = tomllib.loads(f"value = {raw}")["value"]
     except (ValueError, RecursionError):
         value = raw
-    return table, key, _duration_where_due(table, key, value)
-
-
-def _duration_where_due(table: str, key: str, value: Any) -> Any:
-    return parse_duration(value) if (table, key) == ("train", "budget") and isinstance(value, str) else value
+    return table, key, value
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Any]]:
@@ -263,17 +263,13 @@ def read_tables(path: Path) -> dict[str, dict[str, Any]]:
         SettingsError: where it cannot be read, or is not TOML (names the line).
     """
     try:
-        tables = merge_tables(tomllib.loads(path.read_text("utf-8-sig")))
+        return merge_tables(tomllib.loads(path.read_text("utf-8-sig")))
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}", "give --config the name of a TOML file") from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(
             f"{path}: {error}", "the file must be TOML with tables [data], [model], [train], [decode]"
         ) from error
-    return {
-        name: {key: _duration_where_due(name, key, value) for key, value in values.items()}
-        for name, values in tables.items()
-    }
 
 
 def tables_to_toml(tables: Tables) -> str:

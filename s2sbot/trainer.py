@@ -21,7 +21,7 @@ from .nn.device import choose_device
 from .plugins import Plugins
 from .preparation import Prepared, RunSettings, kind_of, prepare, resolve_settings
 from .progress import Progress
-from .settings import LENGTHS, Tables
+from .settings import LENGTHS, Tables, TrainSettings, build
 from .text.corpus import open_corpus
 
 __all__ = ["Training"]
@@ -135,7 +135,9 @@ class Training:
         if len(lengths) > 1:
             raise SettingsError(f"{' and '.join(lengths)} contradict each other", "give one of them")
         cleared = dict.fromkeys(LENGTHS) if lengths else {}
-        self.settings = dataclasses.replace(before, train=dataclasses.replace(before.train, **{**cleared, **changes}))
+        self.settings = dataclasses.replace(
+            before, train=build(TrainSettings, {**dataclasses.asdict(before.train), **cleared, **changes}, "train")
+        )
 
     def __iter__(self) -> Iterator[Progress]:
         """Yield every event; plugins hear each before the caller does."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def translate(bot: Path, file: str, device: str, **options: Any) -> None:
         lines = (line.rstrip("\r\n") for line in stream)
         if file == "-" and sys.stdin.isatty():
             click.echo(f"{loaded.name}: enter lines to translate, Ctrl-D to end", err=True)
-            found = (loaded.translate([line], **given)[0] for line in lines)
+            found: Iterator[str] = (loaded.translate([line], **given)[0] for line in lines)
         else:
             found = loaded.translate_stream(lines, **given)
         for translated in found:

@@ -54,7 +54,7 @@ class Packed:
         """Map the four arrays of `save` into memory.
 
         Raises:
-            OSError, ValueError: where one is missing or damaged.
+            OSError, EOFError, ValueError: where one is missing or damaged.
         """
         return cls(*(np.load(folder / f"{name}.{array}.npy", mmap_mode="r", allow_pickle=False) for array in _ARRAYS))
 

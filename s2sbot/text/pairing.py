@@ -17,7 +17,7 @@ _SENTENCE_ENDS = (".", "!", "?", "…", '."', '!"', '?"', ".”", "!”", "?”"
 
 
 def cues_to_dialogues(cues: Iterable[Cue], file: str, *, scene_gap: float) -> Iterator[Dialogue]:
-    """Cut the cues of one file into dialogues, wherever nobody speaks for more than `scene_gap` seconds.
+    """Cut the cues of one file into dialogues, wherever there is no cue for more than `scene_gap` seconds.
 
     Cues are sorted by time and repeated ones dropped; a cue with dashes holds several speakers; a sentence that runs
     over several cues becomes one turn, and so do neighbouring cues of the same named speaker.
