@@ -134,7 +134,7 @@ class Loop:
         """Return the setting, or what gives a hundred updates an epoch within what a CPU multiplies well."""
         packed = self.prepared.train
         tokens = len(packed.source_ids) + len(packed.target_ids) + 2 * len(packed)
-        return self.settings.train.batch_tokens or min(2_000, max(400, tokens // 100))
+        return self.settings.train.batch_tokens or min(1_000, max(400, tokens // 100))
 
     def _plan_epoch(self) -> list[Any]:
         return epoch_batches(self.prepared.train, self._batch_tokens, seed=self.settings.train.seed, epoch=self.epoch)

@@ -88,10 +88,10 @@ class TrainSettings:
     steps: int | None = knob(None, "updates of the weights", minimum=1)
     batch_tokens: int | None = knob(
         None,
-        "source and target tokens in a batch with padding; a hundredth of the corpus, 400 to 2,000, where not given",
+        "source and target tokens in a batch with padding; a hundredth of the corpus, 400 to 1,000, where not given",
         minimum=16,
     )
-    learning_rate: float = knob(1e-3, "highest learning rate", above=0.0)
+    learning_rate: float = knob(3e-3, "highest learning rate", above=0.0)
     warmup_steps: int = knob(100, "updates over which the learning rate rises from 0", minimum=0)
     final_rate: float = knob(0.05, "learning rate at the end, as a share of the highest", minimum=0.0, maximum=1.0)
     weight_decay: float = knob(0.0, "decoupled weight decay", minimum=0.0)
@@ -123,8 +123,8 @@ class DecodeSettings:
 
 SIZES: Mapping[str, Tables] = {
     "small": {},
-    "medium": {"train": {"batch_tokens": 4_000, "warmup_steps": 400}},
-    "large": {"train": {"batch_tokens": 8_000, "learning_rate": 5e-4, "warmup_steps": 1_000}},
+    "medium": {"train": {"batch_tokens": 2_000, "learning_rate": 2e-3, "warmup_steps": 400}},
+    "large": {"train": {"batch_tokens": 4_000, "learning_rate": 1e-3, "warmup_steps": 1_000}},
 }
 """What `--size` puts into the tables `data` and `train`; a model plugin says what it puts into `model`."""
 
