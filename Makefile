@@ -19,13 +19,15 @@ help:
 	@echo "make bench   compare with other ways, as ratios"
 	@echo "make clean   remove .venv, the demo's bot and caches"
 
-demo: .venv/installed
-	@if [ ! -f $(DEMO)/card.md ]; then \
-	  if [ -f $(DEMO)/training/settings.toml ]; then $(BIN)/s2sbot train --bot $(DEMO) --resume; \
-	  else $(BIN)/s2sbot train corpora/night-ferry --bot $(DEMO) --budget $(BUDGET); fi; fi
+demo: $(DEMO)/card.md
 	@if [ -t 0 ]; then $(BIN)/s2sbot chat $(DEMO); \
 	else $(BIN)/s2sbot chat $(DEMO) --no-store --ask "Good evening." --ask "Who are you?" \
 	  --ask "Do you like the fog?" --ask "I am tired." --ask "Good night."; fi
+
+# the card is written when a run has come to its end; one that was stopped goes on
+$(DEMO)/card.md: | .venv/installed
+	@if [ -f $(DEMO)/training/settings.toml ]; then $(BIN)/s2sbot train --bot $(DEMO) --resume; \
+	else $(BIN)/s2sbot train corpora/night-ferry --bot $(DEMO) --budget $(BUDGET); fi
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest $(TEST_ARGS)
@@ -35,8 +37,8 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/installed-dev
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+bench: .venv/installed-dev $(DEMO)/card.md
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file $(DEMO) || exit 1; done
 
 .venv/created:
 	@$(PYTHON) -c 'import sys; sys.exit("s2sbot needs Python 3.11 or newer, this is " + sys.version.split()[0] \

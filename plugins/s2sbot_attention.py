@@ -77,7 +77,7 @@ class Attention(EncoderDecoder):
         self.combine = nn.Linear(hidden + encoded, embedding)
         self.output_bias = nn.Parameter(torch.zeros(target_vocab))
         self.dropout = nn.Dropout(config.dropout)
-        for table in {self.source_embedding, self.target_embedding}:
+        for table in dict.fromkeys((self.source_embedding, self.target_embedding)):
             nn.init.normal_(table.weight, std=embedding**-0.5)
             with torch.no_grad():
                 table.weight[PAD].zero_()

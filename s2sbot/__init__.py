@@ -112,7 +112,7 @@ def load(path: str | Path, *, device: str = "auto") -> Bot:
 def training(
     *corpora: str | Path,
     bot: str | Path,
-    model: str = "attention",
+    model: str | None = None,
     preset: str | None = None,
     size: str | None = None,
     valid: Sequence[str | Path] = (),
@@ -126,8 +126,9 @@ def training(
             for progress in run:
                 print(progress.step, progress.loss)
 
-    Nothing is read or written before the `with` is entered; leaving it saves. `settings` has the tables data, model,
-    train and decode. With `resume` the run in `bot` goes on from its last checkpoint.
+    Nothing is read or written before the `with` is entered; leaving it saves. The model is `attention` where none is
+    named; `settings` has the tables data, model, train and decode. With `resume` the run in `bot` goes on from its last
+    checkpoint.
 
     Raises:
         S2SBotError: on entering, for anything a user can mend.

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import BotError, NewerFormatError, SettingsError, TokenizerError
-from .files import full_disk_explained, read_json, sync_folder, write_atomically, write_json
+from .files import full_disk_explained, read_json, sync_file, sync_folder, write_atomically, write_json
 from .plugins import Plugins
-from .settings import DecodeSettings, build
+from .settings import DataSettings, DecodeSettings, build
 from .text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class BotDescription:
     kind        `chat` or `translate`
     model       name of the model; `config` holds its knobs, `source_vocab` and `target_vocab` its vocabularies' sizes
     tokenizer   name of the tokenizer; `shared` where source and target have the same one
+    data        how sources are made: turns of context, seconds between scenes, tokens at most
     languages   none, one, or the source's and the target's
     decode      the decoding defaults
     corpora     name, kind of reader, SHA-256 and number of files of every corpus
@@ -64,7 +65,7 @@ class BotDescription:
     target_vocab: int
     tokenizer: str
     shared: bool
-    context_turns: int
+    data: dict[str, Any]
     languages: tuple[str, ...]
     decode: dict[str, Any]
     weights: str
@@ -72,6 +73,11 @@ class BotDescription:
     metrics: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    @property
+    def data_settings(self) -> DataSettings:
+        """Return how sources are made."""
+        return build(DataSettings, self.data, "data")
 
     @property
     def decode_settings(self) -> DecodeSettings:
@@ -92,7 +98,7 @@ def read_description(folder: Path) -> BotDescription:
         BotError: where it is no bot, or its description or its weights file are damaged.
     """
     path = folder / "bot.json"
-    if not path.is_file():
+    if not _is_file(path):
         unfinished = (folder / "training").is_dir()
         raise BotError(
             f"{folder} holds no bot yet" if unfinished else f"{folder} is no bot: there is no bot.json in it",
@@ -117,10 +123,17 @@ def read_description(folder: Path) -> BotDescription:
     return description
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise BotError(f"cannot look into {path.parent}: {error.strerror}", "check its name and permissions") from error
+
+
 def _checked(data: Mapping[str, Any]) -> BotDescription:
     kinds: dict[str, type | tuple[type, ...]] = {
         "uuid": str, "kind": str, "model": str, "config": dict, "source_vocab": int, "target_vocab": int,
-        "tokenizer": str, "shared": bool, "context_turns": int, "languages": list, "decode": dict, "weights": str,
+        "tokenizer": str, "shared": bool, "data": dict, "languages": list, "decode": dict, "weights": str,
         "corpora": list, "metrics": dict, "versions": dict, "format": int,
     }  # fmt: skip
     unknown = sorted(set(data) - set(kinds))
@@ -140,7 +153,14 @@ def _checked(data: Mapping[str, Any]) -> BotDescription:
             raise ValueError(f"{name!r} is no name of a plugin's")
     if not all(16 < size <= 10_000_000 for size in (description.source_vocab, description.target_vocab)):
         raise ValueError("no such vocabulary size")
+    if not all(isinstance(language, str) for language in description.languages):
+        raise ValueError("languages must be words")
+    if description.kind == "translate" and len(description.languages) != 2:
+        raise ValueError("a translator has two languages")
+    if not all(isinstance(corpus, dict) for corpus in description.corpora):
+        raise ValueError("corpora must be objects")
     build(DecodeSettings, description.decode, "decode")
+    build(DataSettings, description.data, "data")
     return description
 
 
@@ -165,7 +185,10 @@ def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
         for place, tokenizer in pairs:
             place.mkdir(parents=True, exist_ok=True)
             tokenizer.save(place)
+            for file in place.iterdir():
+                sync_file(file)
             sync_folder(place)
+        sync_folder(root)
 
 
 def load_tokenizers(folder: Path, name: str, plugins: Plugins, *, shared: bool) -> tuple[Tokenizer, Tokenizer]:
@@ -213,7 +236,7 @@ def load_model(folder: Path, description: BotDescription, plugins: Plugins, devi
         config: Any = build(kind.Config, description.config, "model")
         model = kind(config, description.source_vocab, description.target_vocab)
         load_model_tensors(model, load_file(folder / description.weights))
-    except (SafetensorError, SettingsError, RuntimeError, OSError) as error:
+    except (SafetensorError, SettingsError, RuntimeError, OSError, TypeError, ValueError, OverflowError) as error:
         first = str(error).strip().splitlines()
         raise BotError(
             f"the weights in {folder} do not fit: {' '.join(line.strip() for line in first[:2])}",

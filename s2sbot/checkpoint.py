@@ -46,7 +46,7 @@ class Checkpoint:
         Every file is hashed in the manifest; the folder gets its name last, when all of it is on the disk.
         """
         final = folder / f"step-{self.state['step']}"
-        unfinished = folder / f"{final.name}.tmp"
+        unfinished, aside = folder / f"{final.name}.tmp", folder / f"{final.name}.old"
         with full_disk_explained(final):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
@@ -60,9 +60,11 @@ class Checkpoint:
                 write_json(unfinished / "state.json", dict(self.state))
                 manifest["state.json"] = hashlib.sha256((unfinished / "state.json").read_bytes()).hexdigest()
                 write_json(unfinished / "manifest.json", manifest)
-                shutil.rmtree(final, ignore_errors=True)
+                if final.exists():
+                    final.replace(aside)
                 unfinished.replace(final)
                 sync_folder(folder)
+                shutil.rmtree(aside, ignore_errors=True)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
         for old in _steps(folder)[keep:]:
@@ -90,9 +92,10 @@ class Checkpoint:
 
 
 def _steps(folder: Path) -> list[Path]:
-    """Return the finished checkpoints, newest first."""
-    found = [path for path in folder.glob("step-*") if path.name[5:].isdigit()]
-    return sorted(found, key=lambda path: -int(path.name[5:]))
+    """Return the finished checkpoints, newest first; one that was put aside for a newer of its step comes after it."""
+    found = [(path, path.name[5:].removesuffix(".old")) for path in folder.glob("step-*")]
+    steps = [(-int(number), path.name.endswith(".old"), path) for path, number in found if number.isdigit()]
+    return [path for _, _, path in sorted(steps)]
 
 
 def latest_checkpoint(folder: Path, damaged: Callable[[Path, str], None]) -> Checkpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import secrets
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from .bot import BotDescription, check_vocabulary, load_model, load_tokenizers, 
 from .errors import BotError, SettingsError
 from .plugins import Plugins
 from .settings import DecodeSettings, build, nearest
-from .text.tokenizer import Tokenizer, encode_source
+from .text.tokenizer import LONGEST_SOURCE, Tokenizer, encode_source
 
 if TYPE_CHECKING:
     from .nn.decoding import Hypothesis
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Bot", "Conversation", "Reply"]
 
 TRANSLATED_TOGETHER = 64
+_log = logging.getLogger("s2sbot.engine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,17 @@ class Bot:
         """
         plugins = plugins or Plugins()
         description = read_description(folder)
+        try:
+            return cls._open(folder, description, device, plugins)
+        except BotError:
+            # a bot that is still learning may have got new weights since its description was read
+            now = read_description(folder)
+            if now.weights == description.weights:
+                raise
+            return cls._open(folder, now, device, plugins)
+
+    @classmethod
+    def _open(cls, folder: Path, description: BotDescription, device: str, plugins: Plugins) -> Bot:
         tokenizers = load_tokenizers(folder, description.tokenizer, plugins, shared=description.shared)
         check_vocabulary(description, *tokenizers)
         return cls(folder, description, load_model(folder, description, plugins, device), tokenizers)
@@ -121,6 +134,9 @@ class Bot:
         while chunk := list(islice(lines, TRANSLATED_TOGETHER)):
             said = [line for line in chunk if line.strip()]
             sources = [encode_source(self.source_tokenizer, line.strip()) for line in said]
+            for line, source in zip(said, sources, strict=True):
+                if len(source) == LONGEST_SOURCE:
+                    _log.warning("only the first %d tokens are read of the line %.40s...", LONGEST_SOURCE, line.strip())
             found = iter(generate(self.model, sources, settings))
             for line in chunk:
                 yield self.target_tokenizer.decode(next(found).tokens).strip() if line.strip() else ""
@@ -182,7 +198,9 @@ class Conversation:
 
         user = self._keep_user(text)
         settings, seed = self._seeded()
-        source = encode_source(self.bot.source_tokenizer, text, self._context())
+        data = self.bot.description.data_settings
+        context = self.turns[-data.context_turns :] if data.context_turns else []
+        source = encode_source(self.bot.source_tokenizer, text, context, most=data.max_length)
         shown, latest = "", None
         try:
             for latest in decoding.stream(self.bot.model, source, settings, carry=self._carry):
@@ -200,15 +218,13 @@ class Conversation:
             yield reply.text[len(shown) :]
         return reply
 
-    def _context(self) -> list[str]:
-        turns = self.bot.description.context_turns
-        return self.turns[-turns:] if turns else []
-
     def _seeded(self) -> tuple[DecodeSettings, int | None]:
         """Return the settings with a seed that can be written down, and that seed where chance has a part."""
         if self.settings.method != "sample":
             return self.settings, None
-        base = secrets.randbelow(2**31) if self.settings.seed is None else self.settings.seed + len(self.turns)
+        base = (
+            secrets.randbelow(2**31) if self.settings.seed is None else (self.settings.seed + len(self.turns)) % 2**31
+        )
         return dataclasses.replace(self.settings, seed=base), base
 
     def _finish(self, text: str, latest: Hypothesis | None, seed: int | None, *, complete: bool) -> Reply:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,8 @@ from .engine import Bot
 from .errors import CorpusError
 from .nn.batch import Batch
 from .nn.dataset import Packed, sequential_batches
-from .nn.scoring import evaluate
+from .nn.scoring import Score, evaluate
 from .plugins import Plugins
-from .settings import DataSettings
 from .text.corpus import CorpusReport, open_corpus, read_corpus
 from .text.dialogue import Exchange
 from .text.tokenizer import encode_source
@@ -60,18 +58,18 @@ def evaluate_bot(
             f" {'-'.join(description.languages)}",
             "give the corpus that fits, or its languages with --source and --target",
         )
-    report = CorpusReport()
+    report, data = CorpusReport(), description.data_settings
     documents = read_corpus(
         corpus,
         (plugins or Plugins()).readers(),
         report=report,
-        scene_gap=DataSettings().scene_gap,
-        context_turns=description.context_turns,
+        scene_gap=data.scene_gap,
+        context_turns=data.context_turns,
     )
     exchanges = [exchange for document in documents for exchange in document.exchanges]
     packed = Packed.pack(
         (
-            encode_source(bot.source_tokenizer, exchange.source, exchange.context),
+            encode_source(bot.source_tokenizer, exchange.source, exchange.context, most=data.max_length),
             bot.target_tokenizer.encode(exchange.target),
         )
         for exchange in exchanges
@@ -80,7 +78,14 @@ def evaluate_bot(
     words = sum(len(exchange.target.split()) + 1 for exchange in exchanges)
     bleu, chrf, signatures = _translated(bot, exchanges) if description.kind == "translate" else (None, None, ())
     return Evaluation(
-        len(exchanges), score.tokens, words, score.perplexity, math.exp(score.nats / words), bleu, chrf, signatures
+        len(exchanges),
+        score.tokens,
+        words,
+        score.perplexity,
+        Score(score.nats, words).perplexity,
+        bleu,
+        chrf,
+        signatures,
     )
 
 

@@ -18,10 +18,17 @@ __all__ = [
     "full_disk_explained",
     "make_private_folder",
     "read_json",
+    "sync_file",
     "sync_folder",
     "write_atomically",
     "write_json",
 ]
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written into a file durable."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
 
 
 def sync_folder(folder: Path) -> None:
@@ -61,7 +68,7 @@ def full_disk_explained(target: Path) -> Iterator[None]:
             raise S2SBotError(
                 f"cannot write {target}: {error.strerror}", "choose a folder that you may write to"
             ) from error
-        raise
+        raise S2SBotError(f"cannot write {target}: {error.strerror or error}", "choose another place") from error
 
 
 def _existing(path: Path) -> Path:
@@ -82,8 +89,7 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
                 temporary.write_bytes(write)
             else:
                 write(temporary)
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
+            sync_file(temporary)
             temporary.replace(path)
             sync_folder(path.parent)
         finally:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import torch
 
 from . import card
-from .bot import BotDescription, read_description, save_weights, write_description
+from .bot import BotDescription, save_weights, write_description
 from .checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -23,7 +23,7 @@ from .checkpoint import (
     restore_optimizer,
     restore_random,
 )
-from .errors import BotError, TrainingError
+from .errors import TrainingError
 from .nn.dataset import epoch_batches, sequential_batches
 from .nn.decoding import generate
 from .nn.encoder_decoder import load_model_tensors, model_tensors
@@ -62,7 +62,7 @@ class Loop:
         self.step, self.epoch, self.position, self.bad = 0, 0, 0, 0
         self.elapsed, self.best = 0.0, math.inf
         self.validations: list[dict[str, float]] = []
-        self._in_step = False
+        self._torn = False
         self._told_at = self._saved_at = 0.0
         self._loss = self._loss_tokens = self._tokens = self._stepping = 0.0
         self._samples: tuple[Sample, ...] = ()
@@ -99,13 +99,13 @@ class Loop:
             f" {facts['valid']:,} held out, {len(self._batches):,} batches an epoch, on {self.device}",
         )
         while not self.stopping and self.fraction < 1.0:
-            before = self.elapsed
+            done, before = self.fraction, self.elapsed
             with self._timed():
                 self._train_step()
             self._stepping += self.elapsed - before
             if self.elapsed - self._told_at >= TELL_EVERY:
                 yield self._told()
-            if self.fraction < 1.0 and self.fraction >= self._next_validation():
+            if self.fraction < 1.0 and self._due(done) != self._due(self.fraction):
                 yield self._validate()
             if self.elapsed - self._saved_at >= self.settings.train.checkpoint_every:
                 yield self._checkpoint()
@@ -114,7 +114,8 @@ class Loop:
                 yield self._validate()
             if self.settings.train.select == "last":
                 self._write_bot(self.validations[-1]["perplexity"])
-            card.write_card(self.bot, self.settings, self.prepared, self.validations, self._samples)
+            if self._samples:
+                card.write_card(self.bot, self.settings, self.prepared, self.validations, self._samples)
         if not self.saved:
             yield self._checkpoint()
         yield self._event("end", perplexity=self._last_perplexity(), samples=self._samples, stopped=self.stopping)
@@ -140,7 +141,7 @@ class Loop:
         return epoch_batches(self.prepared.train, self._batch_tokens, seed=self.settings.train.seed, epoch=self.epoch)
 
     def _train_step(self) -> None:
-        self._in_step = True
+        self._torn = True
         self.saved = False
         train = self.settings.train
         self.model.train()
@@ -164,7 +165,7 @@ class Loop:
         if self.position == len(self._batches):
             self.epoch, self.position = self.epoch + 1, 0
             self._batches = self._plan_epoch()
-        self._in_step = False
+        self._torn = False
 
     def _count_bad(self) -> None:
         self.bad += 1
@@ -181,9 +182,9 @@ class Loop:
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.fraction)))
         return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * fall)
 
-    def _next_validation(self) -> float:
-        """Return the fraction of the run at which the next validation is due."""
-        return (len(self.validations) + 1) / self.settings.train.validations
+    def _due(self, fraction: float) -> int:
+        """Return how many validations are due by a fraction of the run; they are spread evenly over it."""
+        return int(fraction * self.settings.train.validations + 1e-9)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -199,6 +200,8 @@ class Loop:
 
     def _measure(self) -> None:
         """Score the held-out exchanges, answer the samples, and write the bot where it is due."""
+        # until all of it is done, a checkpoint would remember a validation that the bot knows nothing of
+        self._torn = True
         score = self._score()
         if not math.isfinite(score.perplexity):
             raise TrainingError(
@@ -220,7 +223,7 @@ class Loop:
                 self._write_bot(score.perplexity)
         if self.settings.train.select == "last":
             self._write_bot(score.perplexity)
-        self.saved = False
+        self.saved = self._torn = False
 
     def _score(self) -> Score:
         valid = self.prepared.valid
@@ -250,7 +253,11 @@ class Loop:
             target_vocab=len(self.prepared.tokenizers[1]),
             tokenizer=settings.data.tokenizer,
             shared=settings.data.share_tokenizer,
-            context_turns=settings.data.context_turns if facts["kind"] == "chat" else 0,
+            data={
+                "context_turns": settings.data.context_turns if facts["kind"] == "chat" else 0,
+                "scene_gap": settings.data.scene_gap,
+                "max_length": settings.data.max_length,
+            },
             languages=tuple(facts["languages"]),
             decode=dataclasses.asdict(settings.decode),
             weights=weights,
@@ -264,13 +271,10 @@ class Loop:
             },
             versions=self._versions(),
         )
-        try:
-            before: str | None = read_description(self.bot).weights
-        except BotError:
-            before = None
         write_description(self.bot, description)
-        if before not in (None, weights):
-            (self.bot / str(before)).unlink(missing_ok=True)
+        for path in self.bot.glob("weights-*.safetensors"):
+            if path.name != weights:
+                path.unlink(missing_ok=True)
 
     def _versions(self) -> dict[str, str]:
         offers = (
@@ -288,7 +292,7 @@ class Loop:
     def save_checkpoint(self) -> None:
         """Write a checkpoint, but not of half a step, nor of weights that are no longer finite."""
         finite = all(bool(torch.isfinite(parameter).all()) for parameter in self.model.parameters())
-        if self._in_step or not finite:
+        if self._torn or not finite:
             return
         Checkpoint(
             {

@@ -35,6 +35,7 @@ from .text.tokenizer import Tokenizer, encode_source
 
 __all__ = ["Prepared", "RunSettings", "prepare", "resolve_settings"]
 
+DEFAULT_MODEL = "attention"
 DEFAULT_BUDGET = 900.0
 SAMPLES = 5
 FOR_TRANSLATION: Tables = {
@@ -99,7 +100,7 @@ def resolve_settings(
     if size is not None and size not in SIZES:
         raise SettingsError(f"no size {size!r}", nearest(size, SIZES))
     layers: list[Tables] = [FOR_TRANSLATION] if kind_of(corpora) == "translate" else []
-    layers += [corpus.settings for corpus in corpora]
+    layers += [_wishes(corpus, kind.Config) for corpus in corpora]
     layers.append(kind.presets[preset] if preset else {})
     layers.append({**SIZES[size], "model": kind.sizes.get(size, {})} if size else {})
     below, above = merge_tables(*layers), merge_tables(given)
@@ -109,9 +110,26 @@ def resolve_settings(
     if asked:
         for name in LENGTHS:
             below["train"].pop(name, None)
-    elif not any(below["train"].get(name) for name in LENGTHS):
-        below["train"]["budget"] = DEFAULT_BUDGET
-    return RunSettings._build(model, merge_tables(below, above), plugins)
+    merged = merge_tables(below, above)
+    if not any(merged["train"].get(name) for name in LENGTHS):
+        merged["train"]["budget"] = DEFAULT_BUDGET
+    if merged["data"].get("share_tokenizer") is False and _has_knob(kind.Config, "share_embeddings"):
+        # an id then means one word in the source and another in the target
+        merged["model"]["share_embeddings"] = False
+    return RunSettings._build(model, merged, plugins)
+
+
+def _has_knob(config: type[Any], name: str) -> bool:
+    return name in {knob.name for knob in dataclasses.fields(config)}
+
+
+def _wishes(corpus: Corpus, config: type[Any]) -> Tables:
+    """Return what a corpus asks for; knobs of the table `model` only where the chosen model has them."""
+    wishes = merge_tables(corpus.settings)
+    wishes["model"] = {name: value for name, value in wishes["model"].items() if _has_knob(config, name)}
+    if corpus.valid_share is not None:
+        wishes["data"]["valid_share"] = corpus.valid_share
+    return wishes
 
 
 def kind_of(corpora: Sequence[Corpus]) -> str:
@@ -187,7 +205,7 @@ def prepare(
         if held_out or valid:
             sides[held_out].extend(exchange for document in documents for exchange in document.exchanges)
         else:
-            for exchange, apart in split(documents, corpus.valid_share or settings.valid_share):
+            for exchange, apart in split(documents, settings.valid_share):
                 sides[apart].append(exchange)
         described.append(_describe(corpus, report, held_out))
         yield _account(corpus, report)
@@ -218,7 +236,7 @@ def prepare(
         },
         "words": {"valid": sum(len(exchange.target.split()) for exchange in held)},
     }
-    samples = _choose_samples(held, tokenizers[0], seed)
+    samples = _choose_samples(held, tokenizers[0], settings, seed)
     yield Prepared(packed_train, packed_valid, tokenizers, samples, facts)
 
 
@@ -265,31 +283,28 @@ def _train_tokenizers(
 def _encode(
     exchanges: Sequence[Exchange], tokenizers: tuple[Tokenizer, Tokenizer], settings: DataSettings
 ) -> tuple[Packed, int]:
-    """Return packed ids, and how many exchanges were left out as too long.
-
-    A context gives up its oldest turns before an exchange is left out for it.
-    """
+    """Return packed ids, and how many exchanges were left out as too long without their context."""
     rows = []
     for exchange in exchanges:
         target = tokenizers[1].encode(exchange.target)
-        context = exchange.context
-        source = encode_source(tokenizers[0], exchange.source, context)
-        while context and len(source) > settings.max_length:
-            context = context[1:]
-            source = encode_source(tokenizers[0], exchange.source, context)
+        source = encode_source(tokenizers[0], exchange.source, exchange.context, most=settings.max_length)
         if source and target and max(len(source), len(target)) <= settings.max_length:
             rows.append((source, target))
     return Packed.pack(rows), len(exchanges) - len(rows)
 
 
 def _choose_samples(
-    held: Sequence[Exchange], tokenizer: Tokenizer, seed: int
+    held: Sequence[Exchange], tokenizer: Tokenizer, settings: DataSettings, seed: int
 ) -> tuple[tuple[tuple[int, ...], str, str], ...]:
     """Choose held-out exchanges to answer at each validation: neither one-word lines nor long ones, where it can."""
     fitting = [exchange for exchange in held if 3 <= len(exchange.source.split()) <= 12] or list(held)
     chosen = random.Random(seed).sample(fitting, min(SAMPLES, len(fitting)))
     return tuple(
-        (tuple(encode_source(tokenizer, exchange.source, exchange.context)), exchange.source, exchange.target)
+        (
+            tuple(encode_source(tokenizer, exchange.source, exchange.context, most=settings.max_length)),
+            exchange.source,
+            exchange.target,
+        )
         for exchange in chosen
     )
 

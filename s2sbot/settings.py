@@ -109,8 +109,12 @@ class DecodeSettings:
 
     method: str = knob("greedy", "search method", choices=("greedy", "sample", "beam"))
     beam_size: int = knob(5, "hypotheses kept by beam search", minimum=1, maximum=100)
-    length_penalty: float = knob(1.0, "beam search divides log-probability by length to this power", minimum=0.0)
-    temperature: float = knob(0.7, "sampling: below 1 bolder in likely tokens, above 1 wilder", above=0.0)
+    length_penalty: float = knob(
+        1.0, "beam search divides log-probability by length to this power", minimum=0.0, maximum=10.0
+    )
+    temperature: float = knob(
+        0.7, "sampling: below 1 keeps to likely tokens, above 1 is wilder", minimum=0.01, maximum=100.0
+    )
     top_k: int = knob(0, "sampling: only among the k likeliest tokens; 0 is all", minimum=0)
     top_p: float = knob(
         0.9, "sampling: only among the likeliest tokens of this summed probability", above=0.0, maximum=1.0
@@ -118,7 +122,9 @@ class DecodeSettings:
     max_length: int = knob(40, "tokens in a reply at most", minimum=1, maximum=1024)
     min_length: int = knob(1, "tokens in a reply at least", minimum=0)
     no_repeat_ngram: int = knob(3, "no sequence of so many tokens occurs twice in a reply; 0 allows all", minimum=0)
-    seed: int | None = knob(None, "number that fixes sampling; fresh for each reply where not given", minimum=0)
+    seed: int | None = knob(
+        None, "number that fixes sampling; fresh for each reply where not given", minimum=0, maximum=2**31 - 1
+    )
 
 
 SIZES: Mapping[str, Tables] = {

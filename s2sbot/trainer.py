@@ -19,7 +19,7 @@ from .files import full_disk_explained, write_atomically
 from .loop import Loop
 from .nn.device import choose_device
 from .plugins import Plugins
-from .preparation import Prepared, RunSettings, kind_of, prepare, resolve_settings
+from .preparation import DEFAULT_MODEL, Prepared, RunSettings, kind_of, prepare, resolve_settings
 from .progress import Progress
 from .settings import LENGTHS, Tables, TrainSettings, build
 from .text.corpus import open_corpus
@@ -38,7 +38,7 @@ class Training:
         corpora: Sequence[Path],
         bot: Path,
         *,
-        model: str = "attention",
+        model: str | None = None,
         preset: str | None = None,
         size: str | None = None,
         valid: Sequence[Path] = (),
@@ -85,30 +85,38 @@ class Training:
             self._check_resumable()
         else:
             self._check_new()
-        device = choose_device(self.settings.train.device)
+        self._device = choose_device(self.settings.train.device)
         if self.settings.train.threads:
             torch.set_num_threads(self.settings.train.threads)
-        self._device = device
+        self._made = not self.bot.exists()
+        with full_disk_explained(self.bot):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock()
         return self
 
     def _check_new(self) -> None:
         if not self._paths:
             raise SettingsError("no corpus given", "name a subtitle file, a folder or zip of them, or a corpus folder")
-        if self.bot.is_file() or (self.bot.is_dir() and any(self.bot.iterdir())):
-            goes_on = (self.bot / "training" / "settings.toml").is_file()
-            raise TrainingError(
-                f"{self.bot} is there already",
-                f"go on with `s2sbot train --bot {self.bot} --resume`, or give another --bot"
-                if goes_on
-                else "give another --bot",
-            )
+        self._refuse_existing()
         source, target = self._languages
         self._corpora = [open_corpus(path, source=source, target=target) for path in self._paths]
         self._valid = [open_corpus(path, source=source, target=target) for path in self._valid_paths]
         kind_of([*self._corpora, *self._valid])
         self.settings = resolve_settings(
-            self._corpora, self._model_name, self._preset, self._size, self._given, self._plugins
+            self._corpora, self._model_name or DEFAULT_MODEL, self._preset, self._size, self._given, self._plugins
         )
+
+    def _refuse_existing(self) -> None:
+        """Raise where the folder holds more than a preparation that a crash cut short."""
+        if not self.bot.exists():
+            return
+        if (self.folder / "settings.toml").is_file():
+            raise TrainingError(
+                f"{self.bot} is there already",
+                f"go on with `s2sbot train --bot {self.bot} --resume`, or give another --bot",
+            )
+        if not self.bot.is_dir() or {path.name for path in self.bot.iterdir()} - {"training", "tokenizer"}:
+            raise TrainingError(f"{self.bot} is there already", "give another --bot")
 
     def _check_resumable(self) -> None:
         file = self.folder / "settings.toml"
@@ -124,14 +132,21 @@ class Training:
             if not (table == "train" and key in allowed)
             and getattr(getattr(before, "config" if table == "model" else table), key, None) != value
         ]
-        if self._paths or self._valid_paths:
-            others.insert(0, "CORPUS")
+        named = {
+            "CORPUS": self._paths,
+            "--valid": self._valid_paths,
+            "--preset": self._preset,
+            "--size": self._size,
+            "--source and --target": self._languages[0],
+            "--model": self._model_name not in (None, before.model),
+        }
+        others = [name for name, given in named.items() if given] + others
         if others:
             raise SettingsError(
                 f"a resumed run keeps its settings; {', '.join(others)} cannot change",
                 "only its length, --device and train.threads can; train a new bot for the rest",
             )
-        lengths = [name for name in LENGTHS if name in changes]
+        lengths = [name for name in LENGTHS if changes.get(name) is not None]
         if len(lengths) > 1:
             raise SettingsError(f"{' and '.join(lengths)} contradict each other", "give one of them")
         cleared = dict.fromkeys(LENGTHS) if lengths else {}
@@ -153,12 +168,19 @@ class Training:
                 self._loop.save_checkpoint()
         finally:
             self._leaving.close()
+            if not (self.folder / "settings.toml").is_file():
+                self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        """Leave nothing of a preparation that did not come to its end."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.bot / "tokenizer", ignore_errors=True)
+        if self._made:
+            shutil.rmtree(self.bot, ignore_errors=True)
 
     def _events(self) -> Iterator[Progress]:
-        existed = self.bot.is_dir()
         prepared: Prepared | None = None
         if self._resume:
-            self._lock()
             yield Progress(kind="prepare", message=f"resuming {self.bot}")
             tokenizers = load_tokenizers(
                 self.bot, self.settings.data.tokenizer, self._plugins, shared=self.settings.data.share_tokenizer
@@ -172,12 +194,7 @@ class Training:
                 else:
                     yield Progress(kind="prepare", message=stage)
             assert prepared is not None
-            try:
-                self._write_new(prepared)
-            except BaseException:
-                if not existed:
-                    shutil.rmtree(self.bot, ignore_errors=True)
-                raise
+            self._write_new(prepared)
         assert prepared is not None
         self._loop = Loop(self.bot, self.settings, prepared, self._plugins, self._device)
         if self._resume:
@@ -187,8 +204,6 @@ class Training:
     def _write_new(self, prepared: Prepared) -> None:
         """Write all that a run can be resumed from; `settings.toml` comes last and says that all of it is there."""
         with full_disk_explained(self.bot):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock()
             save_tokenizers(self.bot, *prepared.tokenizers)
             prepared.save(self.folder / "data")
             write_atomically(self.folder / "settings.toml", self.settings.to_toml().encode())
@@ -199,3 +214,6 @@ class Training:
             self._leaving.enter_context(lock)
         except filelock.Timeout as error:
             raise TrainingError(f"another run is training {self.bot}", "wait for it, or stop it") from error
+        if not self._resume:
+            # a run that ended between the first look and the lock has made it a bot
+            self._refuse_existing()

@@ -84,3 +84,18 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         checkpoint(2).save(tmp_path, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-1"]
     assert Checkpoint.load(tmp_path / "step-1").state["step"] == 1
+
+
+def test_a_checkpoint_of_the_same_step_takes_the_place_of_the_one_before(tmp_path):
+    checkpoint(3).save(tmp_path, keep=1)
+    second = checkpoint(3)
+    second.save(tmp_path, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-3"]
+    assert torch.equal(Checkpoint.load(tmp_path / "step-3").optimizer["0.exp_avg"], second.optimizer["0.exp_avg"])
+
+
+def test_a_crash_between_two_checkpoints_of_a_step_leaves_one(tmp_path):
+    checkpoint(3).save(tmp_path, keep=1).rename(tmp_path / "step-3.old")
+    found = latest_checkpoint(tmp_path, lambda path, cause: pytest.fail(f"{path}: {cause}"))
+    assert found is not None
+    assert found.state["step"] == 3

@@ -1,19 +1,22 @@
-"""What plugins/README.md says is so: its code is the code that is tested, and its examples run."""
+"""What the READMEs say is so: their code is the code that is tested, their examples run, their commands exist."""
 
 from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 import torch
 
 from s2sbot import RESERVED, Dialogue, Origin, PairReader, Progress, Reader, Tokenizer, TokenizerError, Turn
+from s2sbot.cli import main
 from s2sbot.hookspecs import GROUPS
 from s2sbot.nn import Batch, batch_loss, generate
 from s2sbot.plugins import Plugins
@@ -172,3 +175,24 @@ def test_the_listener_hears(example, tmp_path: Path) -> None:
     plugins.tell(tmp_path, Progress(kind="end", step=7))
     assert (tmp_path / "training" / "done.txt").read_text("utf-8") == "7 steps\n"
     assert plugins.broken == []
+
+
+def _commands():
+    """Yield every command line that the READMEs show."""
+    for name in ("README.md", "corpora/README.md", "plugins/README.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text("utf-8")
+        for line in "".join(re.findall(r"^```\w*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)).splitlines():
+            shown = line.partition("#")[0].rpartition("| ")[2].strip() if "s2sbot " in line else ""
+            if shown.startswith("s2sbot ") and "|" not in shown:
+                yield name, shown
+
+
+@pytest.mark.parametrize(("name", "shown"), list(_commands()))
+def test_every_command_that_a_readme_shows_is_one(name, shown):
+    words = shlex.split(shown)[1:]
+    context = click.Context(main)
+    command = main
+    while isinstance(command, click.Group):
+        command = command.get_command(context, words.pop(0))
+        assert command is not None
+    command.make_context(shown, words)

@@ -161,17 +161,18 @@ class Letters:
         return [UNK if not letter.isalpha() else 16 + ord(letter) - ord("a") for letter in text]
 
 
-def test_a_source_has_its_context_before_it_and_loses_its_beginning_where_too_long():
+def test_a_source_has_as_many_whole_turns_before_it_as_fit():
     assert encode_source(Letters(), "b", ["a", "c"]) == [16, SEP, 18, SEP, 17]
-    long = encode_source(Letters(), "b" * 300, ["a" * 300])
-    assert len(long) == 400
-    assert long[-300:] == [17] * 300
+    assert encode_source(Letters(), "b", ["aaaa", "cc"], most=4) == [18, 18, SEP, 17]
+    assert encode_source(Letters(), "b", ["aaaa", "cc"], most=3) == [17]
+    assert encode_source(Letters(), "bbbb", ["a"], most=3) == [17] * 4, "the line itself is not cut for it"
+    assert len(encode_source(Letters(), "b" * 2000)) == 1000
 
 
 def test_context_turns_are_handed_to_the_model(bot, monkeypatch):
     import dataclasses
 
-    described = dataclasses.replace(bot.description, context_turns=2)
+    described = dataclasses.replace(bot.description, data={**bot.description.data, "context_turns": 2})
     talker = Bot(bot.folder, described, bot.model, (bot.source_tokenizer, bot.target_tokenizer))
     seen = []
     original = s2sbot.nn.decoding.stream

@@ -317,3 +317,29 @@ def test_two_tokenizers_where_none_is_shared(plugins, tmp_path):
     assert made.tokenizers[0] is not made.tokenizers[1]
     assert all(len(target.split()) for _, target in texts(made.train, made.tokenizers))
     assert 1 not in made.train.target_ids
+
+
+def test_what_is_set_wins_over_the_share_that_a_corpus_asks_for(plugins, tmp_path):
+    corpus = Corpus(tmp_path, "x", valid_share=0.3)
+    assert resolve_settings([corpus], "attention", None, None, {}, plugins).data.valid_share == 0.3
+    given = {"data": {"valid_share": 0.1}}
+    assert resolve_settings([corpus], "attention", None, None, given, plugins).data.valid_share == 0.1
+
+
+def test_a_corpus_may_ask_for_knobs_that_another_model_does_not_have(plugins, tmp_path):
+    corpus = Corpus(tmp_path, "x", settings={"model": {"hidden_size": 64, "wings": 2}})
+    assert resolve_settings([corpus], "attention", None, None, {}, plugins).config.hidden_size == 64
+    with pytest.raises(SettingsError, match=r"model\.wings"):
+        resolve_settings([corpus], "attention", None, None, {"model": {"wings": 2}}, plugins)
+
+
+def test_two_vocabularies_never_share_their_embeddings(plugins, tmp_path):
+    corpus = Corpus(tmp_path, "x")
+    given = {"data": {"share_tokenizer": False}}
+    assert not resolve_settings([corpus], "attention", None, None, given, plugins).config.share_embeddings
+    assert resolve_settings([corpus], "attention", None, None, {}, plugins).config.share_embeddings
+
+
+def test_a_length_that_is_taken_away_leaves_the_default(plugins, tmp_path):
+    settings = resolve_settings([Corpus(tmp_path, "x")], "attention", None, None, {"train": {"budget": None}}, plugins)
+    assert settings.train.budget == DEFAULT_BUDGET

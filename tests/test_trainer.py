@@ -1,5 +1,6 @@
 """A run from corpus to bot: its events, its folder, stopping and going on, and what it refuses."""
 
+import dataclasses
 import json
 import tomllib
 
@@ -246,6 +247,24 @@ class TestRefused:
             next(event for event in run if event.kind == "start")
             refused(TrainingError, "another run", bot=bot, resume=True)
 
+    def test_a_second_start_into_the_same_folder_harms_nothing(self, pairs, bot):
+        with s2sbot.training(pairs, bot=bot, settings=tables()) as run:
+            events = iter(run)
+            assert next(events).kind == "prepare"
+            refused(TrainingError, "another run", pairs, bot=bot)
+            assert list(events)[-1].step == 12
+        refused(TrainingError, "is there already", pairs, bot=bot)
+        assert s2sbot.load(bot).reply("Hello. 1").text
+
+    def test_a_place_that_cannot_be_written(self, pairs, tmp_path):
+        (tmp_path / "file").write_text("x")
+        refused(s2sbot.S2SBotError, "cannot write", pairs, bot=tmp_path / "file" / "x.bot")
+
+    def test_options_that_a_resumed_run_cannot_take(self, pairs, bot):
+        run_to_end(s2sbot.training(pairs, bot=bot, settings=tables(steps=1)))
+        refused(SettingsError, "--size", bot=bot, resume=True, size="large")
+        refused(SettingsError, "--source", bot=bot, resume=True, languages=("en", "fr"))
+
     def test_two_kinds_of_corpora(self, tmp_path, pairs, bot):
         translated = tmp_path / "translated"
         translated.mkdir()
@@ -294,3 +313,48 @@ def test_a_bot_without_a_validation_says_so(pairs, bot):
         next(event for event in run if event.kind == "start")
     with pytest.raises(BotError, match="no bot yet"):
         s2sbot.load(bot)
+
+
+def test_what_a_crash_left_of_a_preparation_is_no_bot(pairs, bot):
+    (bot / "training").mkdir(parents=True)
+    (bot / "training" / "lock").touch()
+    (bot / "tokenizer").mkdir()
+    run_to_end(s2sbot.training(pairs, bot=bot, settings=tables(steps=1)))
+    assert s2sbot.load(bot).description.metrics["step"] == 1
+
+
+def test_a_preparation_that_is_left_leaves_nothing(pairs, bot):
+    with s2sbot.training(pairs, bot=bot, settings=tables()) as run:
+        assert next(iter(run)).kind == "prepare"
+    assert not bot.exists()
+    bot.mkdir()
+    with s2sbot.training(pairs, bot=bot, settings=tables()) as run:
+        assert next(iter(run)).kind == "prepare"
+    assert bot.is_dir()
+    assert not list(bot.iterdir())
+
+
+def test_a_longer_run_is_validated_as_evenly(pairs, bot):
+    run_to_end(s2sbot.training(pairs, bot=bot, settings=tables(steps=6)))
+    events = run_to_end(s2sbot.training(bot=bot, resume=True, settings={"train": {"steps": 24}}))
+    assert [event.step for event in events if event.kind == "validation"] == [12, 24]
+
+
+def test_resuming_a_finished_run_keeps_its_card(pairs, bot):
+    run_to_end(s2sbot.training(pairs, bot=bot, settings=tables()))
+    card = (bot / "card.md").read_text("utf-8")
+    assert "24 |" in card
+    events = run_to_end(s2sbot.training(bot=bot, resume=True))
+    assert events[-1].step == 12
+    assert (bot / "card.md").read_text("utf-8") == card
+
+
+def test_a_bot_can_be_opened_while_its_weights_change(pairs, bot, monkeypatch):
+    run_to_end(s2sbot.training(pairs, bot=bot, settings=tables(steps=1)))
+    new = bot / read_description(bot).weights
+    stale = dataclasses.replace(read_description(bot), weights="weights-0123456789abcdef.safetensors")
+    from s2sbot import engine
+
+    answers = iter([stale, read_description(bot)])
+    monkeypatch.setattr(engine, "read_description", lambda folder: next(answers))
+    assert s2sbot.load(bot).description.weights == new.name

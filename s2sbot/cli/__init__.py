@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from ..errors import S2SBotError
+from .sanitize import sanitize
 
 __all__ = ["main"]
 
@@ -71,6 +72,12 @@ class _Commands(click.Group):
         except S2SBotError as error:
             show_error(error)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            cause = f"{error.filename}: {error.strerror}"
+            show_error(S2SBotError(cause, "check the name, and whether you may read and write there"))
+            ctx.exit(1)
         except KeyboardInterrupt:
             click.echo(err=True)
             ctx.exit(130)
@@ -79,10 +86,10 @@ class _Commands(click.Group):
 def show_error(error: S2SBotError) -> None:
     """Write what is wrong and what to do about it to standard error."""
     click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(error.message, err=True)
+    click.echo(sanitize(error.message), err=True)
     if error.hint:
         click.secho("Hint: ", fg="cyan", nl=False, err=True)
-        click.echo(error.hint, err=True)
+        click.echo(sanitize(error.hint), err=True)
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:

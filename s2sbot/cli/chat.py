@@ -71,9 +71,10 @@ def chat(
             from .terminal import talk
 
             earlier = store.path(resume) if store is not None and resume is not None else ()
-            talk(bot, description, start, earlier)
+            talk(bot, description, start, earlier, keep=not no_store)
         else:
-            _answer(start(), (line.rstrip("\r\n") for line in sys.stdin), echo=False)
+            with click.open_file("-", encoding="utf-8", errors="replace") as stream:
+                _answer(start(), (line.rstrip("\r\n") for line in stream), echo=False)
 
 
 def _open_store(stack: ExitStack) -> Store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import click
@@ -31,7 +32,10 @@ def evaluate(bot: Path, corpus: Path, source: str | None, target: str | None, de
 
     found = evaluate_bot(Bot.load(bot, device=device), corpus, source=source, target=target)
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(found), indent=2))
+        figures = dataclasses.asdict(found)
+        for name in ("perplexity", "word_perplexity"):
+            figures[name] = figures[name] if math.isfinite(figures[name]) else None
+        click.echo(json.dumps(figures, indent=2))
         return
     click.echo(f"exchanges        {found.exchanges:,}")
     click.echo(f"perplexity       {found.perplexity:,.2f} a token ({found.tokens:,} tokens with line ends)")

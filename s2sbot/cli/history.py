@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..settings import home
 from .sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ def delete(conversation: str, yes: bool) -> None:
         click.echo("Copies made before an upgrade may still hold it; delete them if it must be gone:", err=True)
         for copy in copies:
             click.echo(f"  {sanitize(str(copy))}", err=True)
+    typed = home() / "history"
+    if typed.exists():
+        click.echo(
+            f"What you typed at the prompt is also in {sanitize(str(typed))}, which Up and Ctrl-R read.", err=True
+        )
 
 
 def _open() -> Store:

@@ -42,18 +42,24 @@ SHOWN_EARLIER = 10
 
 
 def talk(
-    folder: Path, description: BotDescription, start: Callable[[], Conversation], earlier: Sequence[Message]
+    folder: Path,
+    description: BotDescription,
+    start: Callable[[], Conversation],
+    earlier: Sequence[Message],
+    *,
+    keep: bool = True,
 ) -> None:
     """Prompt, answer, and again, until /quit or Ctrl-D.
 
     `start` loads the bot and begins a conversation; it runs beside the first prompt, so that nobody waits for it.
+    What is typed goes into the history file only where `keep` is true.
     Ctrl-C stops the reply under way, which is kept as far as it came, and at the prompt clears the line.
     """
     name = folder.resolve().name.removesuffix(".bot")
     click.secho(f"{name} · {description.model} · /help for help, Ctrl-D to leave", dim=True)
     _show_earlier(earlier)
     session: PromptSession[str] = PromptSession(
-        history=_history(),
+        history=_history() if keep else InMemoryHistory(),
         key_bindings=_keys(),
         completer=WordCompleter([command.split()[0] for command in HELP], sentence=True),
         complete_while_typing=False,

@@ -24,7 +24,7 @@ STOPPED = 75
 @click.command(no_args_is_help=True)
 @click.argument("corpus", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--bot", type=click.Path(path_type=Path), help="Folder to write the bot into.")
-@click.option("--model", default="attention", show_default=True, help="Model plugin.")
+@click.option("--model", help="Model plugin.  [default: attention]")
 @click.option("--preset", help="Named settings of the model.")
 @click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
 @click.option("--vocab-size", type=int, help="Token ids; chosen from the corpus where not given.")
@@ -49,7 +49,7 @@ def train(
     /,
     corpus: tuple[Path, ...],
     bot: Path | None,
-    model: str,
+    model: str | None,
     preset: str | None,
     size: str | None,
     valid: tuple[Path, ...],
@@ -73,7 +73,7 @@ def train(
       s2sbot train --bot friends.bot --resume --budget 1h
     """
     if list_settings:
-        _list_settings(model)
+        _list_settings(model or "attention")
         return
     if bot is None:
         raise click.UsageError("Missing option '--bot': the folder to write the bot into.", ctx)

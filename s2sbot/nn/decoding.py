@@ -161,6 +161,9 @@ def _forbid(log_probabilities: Tensor, tokens: Sequence[Sequence[int]], settings
             allowed[row, EOS] = end[row]
         for token in _repeats(written, settings.no_repeat_ngram):
             allowed[row, token] = -torch.inf
+    # where all that is left is forbidden, the reply ends
+    stuck = allowed.isinf().all(1)
+    allowed[stuck, EOS] = end[stuck]
     return allowed
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import tomllib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import CorpusError, SettingsError
+from ..errors import CorpusError, S2SBotError, SettingsError
 from ..settings import merge_tables, nearest
 from .dialogue import Cue, Dialogue, Exchange, PairReader, Reader
 from .documents import Document, HashedStream, find_documents, listed_documents, pair_document
@@ -197,10 +197,15 @@ def read_corpus(
         try:
             name, items = _read_document(document, corpus, readers, found)
             exchanges = _to_exchanges(items, document.name, found, scene_gap, context_turns)
-        except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
+        except S2SBotError:
+            raise
+        except Exception as error:
+            # a reader may be a stranger's, and a run never dies of one file
+            expected = isinstance(error, ValueError | OSError | EOFError) and str(error)
+            cause = str(error) if expected else f"{type(error).__name__}: {error}"
             if len(document.openers) == 2:
-                raise CorpusError(f"{corpus.path}: {error}", "both files must have the same lines") from error
-            report.skipped.append(Skipped(document.name, str(error) or type(error).__name__))
+                raise CorpusError(f"{corpus.path}: {cause}", "both files must have the same lines") from error
+            report.skipped.append(Skipped(document.name, cause))
             continue
         if found.dialogues and corpus.kind == "translate":
             report.skipped.append(Skipped(document.name, "holds dialogue, not pairs of two languages"))
@@ -234,7 +239,7 @@ def _read_document(
                 raise ValueError("empty file")
             streams.append((head, HashedStream(head, stream)))
         opened = [cast(BinaryIO, io.BufferedReader(hashed)) for _, hashed in streams]
-        name = corpus.reader or _best_reader(streams[0][0], document.name, readers)
+        name = corpus.reader or _best_reader(streams[0][0], document.name, readers, pair=len(opened) == 2)
         reader = readers.get(name)
         if reader is None:
             raise CorpusError(f"no reader {name!r}", nearest(name, readers))
@@ -253,14 +258,26 @@ def _read_document(
     return name, items
 
 
-def _best_reader(head: bytes, name: str, readers: Mapping[str, AnyReader]) -> str:
+def _best_reader(head: bytes, name: str, readers: Mapping[str, AnyReader], *, pair: bool) -> str:
+    if pair:
+        return next(title for title, reader in sorted(readers.items()) if isinstance(reader, PairReader))
     scores = {
-        title: reader.sniff(head, name) for title, reader in sorted(readers.items()) if isinstance(reader, Reader)
+        title: _sniffed(reader, title, head, name)
+        for title, reader in sorted(readers.items())
+        if isinstance(reader, Reader)
     }
     best = max(scores, key=scores.__getitem__, default=None)
     if best is None or scores[best] <= 0:
         raise ValueError("binary data, not text" if b"\0" in head[:4096] else "no reader knows this kind of file")
     return best
+
+
+def _sniffed(reader: Reader, title: str, head: bytes, name: str) -> float:
+    try:
+        return reader.sniff(head, name)
+    except Exception as error:
+        logging.getLogger("s2sbot.readers").warning("the reader %s failed on %s: %r", title, name, error)
+        return 0.0
 
 
 def _to_exchanges(

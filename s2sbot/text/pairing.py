@@ -9,6 +9,8 @@ from .dialogue import Cue, Dialogue, Exchange, Origin, Turn
 
 __all__ = ["cues_to_dialogues", "dialogue_to_exchanges"]
 
+LONGEST_CUE = 20.0
+"""Seconds that a cue counts as shown at most; a watermark of an hour holds no scene together."""
 JOIN_GAP = 2.0
 """Seconds within which a sentence, or one known speaker, may go on from cue to cue."""
 LONGEST_JOINED = 240
@@ -38,7 +40,7 @@ def cues_to_dialogues(cues: Iterable[Cue], file: str, *, scene_gap: float) -> It
                 turns[-1] = Turn(f"{turns[-1].text} {text}", turns[-1].speaker, turns[-1].start)
             else:
                 turns.append(turn)
-        end = max(end, cue.end)
+        end = max(end, min(cue.end, cue.start + LONGEST_CUE))
     if turns:
         yield Dialogue(tuple(turns), Origin(file, seconds=turns[0].start))
 

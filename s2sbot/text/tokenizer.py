@@ -6,7 +6,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, Self, runtime_checkable
 
-__all__ = ["BOS", "EOS", "PAD", "RESERVED", "SEP", "UNK", "Tokenizer", "default_vocab_size", "encode_source"]
+__all__ = [
+    "BOS",
+    "EOS",
+    "LONGEST_SOURCE",
+    "PAD",
+    "RESERVED",
+    "SEP",
+    "UNK",
+    "Tokenizer",
+    "default_vocab_size",
+    "encode_source",
+]
 
 PAD: Final = 0
 """Fills a row of a batch up to the longest one."""
@@ -21,8 +32,8 @@ SEP: Final = 4
 RESERVED: Final = 16
 """Ids below this mean no text: the five above, the others are kept for speaker, language and task tags."""
 
-LONGEST_SOURCE = 400
-"""Tokens of a line with its context that a bot reads; of a longer one the end counts."""
+LONGEST_SOURCE = 1_000
+"""Tokens of a line that a bot reads; the rest of a longer one is lost on it."""
 LARGEST_DEFAULT = 8_000
 SMALLEST_DEFAULT = 400
 WORDS_PER_TOKEN = 10
@@ -72,9 +83,17 @@ def default_vocab_size(words: int) -> int:
     return min(LARGEST_DEFAULT, max(SMALLEST_DEFAULT, words // WORDS_PER_TOKEN))
 
 
-def encode_source(tokenizer: Tokenizer, text: str, context: Sequence[str] = ()) -> list[int]:
-    """Return the ids of a line with the turns before it, SEP between them; what is too long loses its beginning."""
-    ids: list[int] = []
-    for turn in context:
-        ids += [*tokenizer.encode(turn), SEP]
-    return (ids + tokenizer.encode(text))[-LONGEST_SOURCE:]
+def encode_source(
+    tokenizer: Tokenizer, text: str, context: Sequence[str] = (), *, most: int = LONGEST_SOURCE
+) -> list[int]:
+    """Return the ids of a line with the turns before it, SEP between them.
+
+    Of the context, the newest turns that fit into `most` tokens are taken, each whole; so training and talking agree.
+    """
+    ids = tokenizer.encode(text)[:LONGEST_SOURCE]
+    for turn in reversed(context):
+        longer = [*tokenizer.encode(turn), SEP, *ids]
+        if len(longer) > most:
+            break
+        ids = longer
+    return ids

@@ -167,3 +167,19 @@ def test_what_a_model_says_cannot_steer_the_terminal(run, small_bot, monkeypatch
 
     monkeypatch.setattr(Conversation, "reply", lambda self, text: Reply("\x1b]0;title\x07red\x9b31m", 0.0))
     assert run("chat", small_bot, "--ask", "Hi.", "--no-store").stdout == "> Hi.\nred\n"
+
+
+def test_what_a_file_says_of_itself_cannot_steer_the_terminal(run, tmp_path, small_bot):
+    import shutil
+
+    shutil.copytree(small_bot, tmp_path / "copy.bot")
+    described = json.loads((tmp_path / "copy.bot" / "bot.json").read_text("utf-8"))
+    described["config"]["\x1b]0;title\x07"] = 1
+    (tmp_path / "copy.bot" / "bot.json").write_text(json.dumps(described), "utf-8")
+    assert "\x1b" not in run("chat", "copy.bot", "--ask", "Hi.", code=1).stderr
+
+
+def test_a_name_that_no_file_can_have_is_an_error_of_the_user(run, small_bot):
+    assert "Error" in run("chat", "x" * 300, code=1).stderr
+    assert "Error" in run("corpus", "inspect", "x" * 300, code=1).stderr
+    run("translate", small_bot, "nowhere.txt", code=2)

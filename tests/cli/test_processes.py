@@ -93,6 +93,14 @@ def test_replies_come_line_by_line_down_a_pipe(small_bot, env):
         assert process.wait(30) == 0
 
 
+def test_bytes_that_are_no_text_are_answered_too(small_bot, env):
+    found = subprocess.run(
+        command("chat", small_bot, "--no-store"), env={**env, "PYTHONIOENCODING": "utf-8:strict"},
+        input=b"caf\xe9\nThank you. 2\n", capture_output=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.splitlines()[1] == b"You are welcome."
+
+
 def test_a_reader_that_goes_away_is_no_error(small_bot, env):
     with running(command("chat", small_bot), env, stdin=subprocess.PIPE) as process:
         process.stdout.close()
@@ -173,6 +181,14 @@ def test_a_talk_on_a_terminal(small_bot, env, tmp_path):
     history = tmp_path / "home" / "history"
     assert "Who are you? 1" in history.read_text("utf-8")
     assert history.stat().st_mode & 0o777 == 0o600
+    before = history.read_bytes()
+    with Terminal(command("chat", small_bot, "--no-store"), env) as terminal:
+        terminal.wait_for("/help for help")
+        terminal.send("Good night. 1\r")
+        terminal.wait_for("Sleep well.")
+        terminal.send("/quit\r")
+        assert terminal.end() == 0
+    assert history.read_bytes() == before
     with Terminal(command("chat", small_bot, "--continue"), env) as terminal:
         terminal.wait_for("You are welcome.")
         terminal.wait_for(">")

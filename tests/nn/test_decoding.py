@@ -170,3 +170,22 @@ def test_ids_beyond_the_reserved_ones_only():
     assert min(A, B, C, D) >= RESERVED
     with pytest.raises(SettingsError, match="method"):
         decode(method="best")
+
+
+def test_a_reply_ends_where_all_that_is_left_is_forbidden():
+    few = {tuple([A] * length): {A: 1.0} for length in range(12)}
+    for method in ("greedy", "beam", "sample"):
+        settings = decode(method=method, no_repeat_ngram=1, min_length=30, max_length=30)
+        found = generate(model(few), [[A]], settings)[0]
+        assert len(found.tokens) == len(set(found.tokens)) <= 8
+        assert all(token >= RESERVED for token in found.tokens)
+
+
+def test_options_at_their_limits_still_reply():
+    for options in (
+        {"method": "sample", "temperature": 0.01},
+        {"method": "sample", "temperature": 100.0},
+        {"method": "sample", "seed": 2**31 - 1},
+        {"method": "beam", "length_penalty": 10.0},
+    ):
+        assert generate(model(GARDEN), [[A]], decode(**options))[0].tokens

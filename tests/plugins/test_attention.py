@@ -64,3 +64,14 @@ def test_it_learns_to_turn_a_line_around():
     found = generate(model, unseen, DecodeSettings(no_repeat_ngram=0, min_length=0))
     right = sum(list(hypothesis.tokens) == source[::-1] for hypothesis, source in zip(found, unseen, strict=True))
     assert right >= 45
+
+
+def test_the_seed_fixes_every_weight():
+    config = AttentionConfig(embedding_size=8, hidden_size=8, share_embeddings=False)
+    built = []
+    for _ in range(8):
+        torch.manual_seed(3)
+        model = Attention(config, 30, 40)
+        built.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+        built.append(built[-1])  # keeps addresses from repeating
+    assert all(torch.equal(weights, built[0]) for weights in built)

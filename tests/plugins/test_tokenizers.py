@@ -218,7 +218,8 @@ def test_a_source_holds_its_context_and_loses_its_beginning():
     tokenizer = Bytes()
     assert encode_source(tokenizer, "c", ["a", "b"]) == [113, SEP, 114, SEP, 115]
     assert encode_source(tokenizer, "c") == [115]
-    assert encode_source(tokenizer, "x" * 390, ["a" * 50]) == [113] * 9 + [SEP] + [136] * 390
+    assert encode_source(tokenizer, "x" * 39, ["a" * 5], most=45) == [113] * 5 + [SEP] + [136] * 39
+    assert encode_source(tokenizer, "x" * 39, ["a" * 5], most=44) == [136] * 39
 
 
 @pytest.mark.parametrize(("words", "size"), [(0, 400), (4_000, 400), (10_000, 1_000), (10**7, 8_000)])

@@ -319,3 +319,22 @@ def test_a_digest_tells_names_and_contents_but_no_order():
     assert one.digest() == two.digest()
     others = ({"a": "2", "b": "1"}, {"a": "1"}, {"a": "1", "c": "2"}, {})
     assert len({one.digest(), *(CorpusReport(hashes=hashes).digest() for hashes in others)}) == 5
+
+
+def test_a_strangers_reader_that_fails_costs_only_its_own_files(tmp_path, caplog):
+    class Stranger:
+        def sniff(self, head, name):
+            raise KeyError("sniff")
+
+        def read(self, stream, name):
+            raise KeyError("read")
+
+    (tmp_path / "a.tsv").write_text("one\ttwo\n")
+    report = CorpusReport()
+    readers = {**Plugins().readers(), "stranger": Stranger()}
+    found = list(read_corpus(open_corpus(tmp_path), readers, report=report, scene_gap=10, context_turns=0))
+    assert [document.reader for document in found] == ["tsv"]
+    assert "stranger" in caplog.text
+    (tmp_path / "corpus.toml").write_text('reader = "stranger"\n')
+    with pytest.raises(CorpusError, match="KeyError"):
+        list(read_corpus(open_corpus(tmp_path), readers, report=CorpusReport(), scene_gap=10, context_turns=0))

@@ -151,3 +151,8 @@ def test_distinct_cues_are_all_said(texts):
     cues = [Cue(3.0 * number, 3.0 * number + 1, text) for number, text in enumerate(texts)]
     said = [turn.text for dialogue in cues_to_dialogues(cues, "f", scene_gap=10) for turn in dialogue.turns]
     assert " ".join(said).split() == " ".join(texts).split()
+
+
+def test_a_cue_that_is_shown_for_hours_holds_no_scenes_together():
+    cues = [Cue(0, 36_000, "A watermark."), Cue(1, 2, "Hi."), Cue(100, 101, "Hello."), Cue(200, 201, "Bye.")]
+    assert len(list(cues_to_dialogues(cues, "f", scene_gap=10.0))) == 3
