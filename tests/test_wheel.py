@@ -116,7 +116,8 @@ def test_the_wheel_carries_its_licence_and_every_entry_point(installed: Installe
 def test_it_is_the_wheel_that_runs(installed: Installed) -> None:
     [packages] = (installed.venv / "lib").glob("python*/site-packages")
     assert Path(installed.ask_python("s2sbot.__file__")) == packages / "s2sbot" / "__init__.py"
-    assert str(ROOT) not in installed.ask_python("__import__('sys').path")
+    searched = installed.ask_python("'\\n'.join(__import__('sys').path)").splitlines()
+    assert not {str(ROOT), str(ROOT / "plugins")} & set(searched)
     assert Path(installed.ask_python("__import__('s2sbot_attention').__file__")).parent == packages
     scripts = installed.ask_python("__import__('s2sbot.store.migrate').store.migrate.scripts_folder()")
     assert Path(scripts) == packages / "s2sbot" / "store" / "migrations"

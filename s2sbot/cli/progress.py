@@ -28,7 +28,7 @@ def drawn() -> Iterator[Callable[[Progress], None]]:
         return
     bar = Bar(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         TextColumn("{task.percentage:>3.0f}%"),
         console=console,
     )
@@ -94,7 +94,7 @@ class _Live:
             self._bar.console.print(escape(sanitize(progress.message)))
             return
         if progress.kind == "validation":
-            self._bar.console.print(escape(describe(progress)), style="bold")
+            self._bar.console.print(f"[bold]{escape(describe(progress))}[/bold]")
             for line in _samples(progress):
                 self._bar.console.print(escape(line))
             self._perplexity = f" · validation {progress.perplexity:,.2f}"
@@ -103,5 +103,5 @@ class _Live:
         figures = escape(describe(progress)) + self._perplexity if progress.kind == "step" else None
         if figures is not None:
             self._bar.update(self._task, description=figures, completed=done or 0.0, total=total)
-        if progress.kind == "end":
-            self._bar.update(self._task, completed=done or 0.0, total=total)
+        if progress.kind == "end" and not progress.stopped:
+            self._bar.update(self._task, completed=1.0, total=1.0)
