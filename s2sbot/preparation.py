@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import math
 import random
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from .errors import CorpusError, SettingsError, TrainingError
 from .files import read_json, write_json
 from .nn.dataset import Packed
 from .plugins import Plugins
+from .progress import Progress
 from .settings import (
     LENGTHS,
     SIZES,
@@ -38,6 +40,8 @@ __all__ = ["Prepared", "RunSettings", "prepare", "resolve_settings"]
 DEFAULT_MODEL = "attention"
 DEFAULT_BUDGET = 900.0
 SAMPLES = 5
+TELL_EVERY = 0.5
+"""Seconds of reading between two events that say how far it has come."""
 FOR_TRANSLATION: Tables = {
     "data": {"max_length": 100},
     "decode": {"method": "beam", "max_length": 120, "no_repeat_ngram": 0},
@@ -184,8 +188,8 @@ class Prepared:
 
 def prepare(
     corpora: Sequence[Corpus], valid: Sequence[Corpus], settings: DataSettings, plugins: Plugins, seed: int
-) -> Iterator[str | Prepared]:
-    """Read, split, learn a vocabulary and encode; yield a line for a person at each stage, at last a `Prepared`.
+) -> Iterator[Progress | Prepared]:
+    """Read, split, learn a vocabulary and encode; yield what happens, at last a `Prepared`.
 
     Raises:
         CorpusError: where there is nothing to learn from, or too little to hold anything out.
@@ -196,28 +200,33 @@ def prepare(
     sides: tuple[list[Exchange], list[Exchange]] = ([], [])
     described = []
     for corpus, held_out in [*((corpus, False) for corpus in corpora), *((corpus, True) for corpus in valid)]:
-        yield f"reading {corpus.path}"
+        yield _stage(f"reading {corpus.path}")
         report = CorpusReport()
         context = 0 if corpus.kind == "translate" else settings.context_turns
-        documents = list(
-            read_corpus(corpus, readers, report=report, scene_gap=settings.scene_gap, context_turns=context)
-        )
+        documents, told = [], time.monotonic()
+        for document in read_corpus(
+            corpus, readers, report=report, scene_gap=settings.scene_gap, context_turns=context
+        ):
+            documents.append(document)
+            if time.monotonic() - told > TELL_EVERY:
+                told = time.monotonic()
+                yield Progress(kind="prepare", message=_account(corpus, report), transient=True)
         if held_out or valid:
             sides[held_out].extend(exchange for document in documents for exchange in document.exchanges)
         else:
             for exchange, apart in split(documents, settings.valid_share):
                 sides[apart].append(exchange)
         described.append(_describe(corpus, report, held_out))
-        yield _account(corpus, report)
+        yield _stage(_account(corpus, report))
     train, held = sides
     if not train or not held:
         raise CorpusError(
             f"{len(train) + len(held)} exchanges are too few to learn from and to hold some out",
             "give more files, or a corpus of its own with --valid",
         )
-    yield f"learning the vocabulary ({settings.tokenizer}) from {len(train):,} exchanges"
+    yield _stage(f"learning the vocabulary ({settings.tokenizer}) from {len(train):,} exchanges")
     tokenizers = _train_tokenizers(tokenizer, train, settings)
-    yield f"encoding with {len(tokenizers[0]):,} token ids"
+    yield _stage(f"encoding with {len(tokenizers[0]):,} token ids")
     packed_train, dropped = _encode(train, tokenizers, settings)
     packed_valid, dropped_valid = _encode(held, tokenizers, settings)
     if not len(packed_train) or not len(packed_valid):
@@ -238,6 +247,10 @@ def prepare(
     }
     samples = _choose_samples(held, tokenizers[0], settings, seed)
     yield Prepared(packed_train, packed_valid, tokenizers, samples, facts)
+
+
+def _stage(message: str) -> Progress:
+    return Progress(kind="prepare", message=message)
 
 
 def split(documents: Sequence[DocumentExchanges], share: float) -> Iterator[tuple[Exchange, bool]]:

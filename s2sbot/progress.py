@@ -23,7 +23,7 @@ class Progress:
 
     kind        what happened: `prepare` (a stage of the preparation has begun, or says how it ended), `start`, `step`,
                 `validation`, `checkpoint`, `end`
-    message     one line for a person, at `prepare`, `start` and `end`
+    message     one line for a person, at `prepare` and `start`; a `transient` one says only how far a stage has come
     step        updates of the weights so far; `steps` is their number in the whole run, where known
     epoch       passes over the corpus so far, with fraction
     elapsed     seconds of training so far, over all sittings; `remaining` is an estimate, where there is one
@@ -34,6 +34,7 @@ class Progress:
 
     kind: Literal["prepare", "start", "step", "validation", "checkpoint", "end"]
     message: str = ""
+    transient: bool = False
     step: int = 0
     steps: int | None = None
     epoch: float = 0.0

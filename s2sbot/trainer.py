@@ -192,7 +192,7 @@ class Training:
                 if isinstance(stage, Prepared):
                     prepared = stage
                 else:
-                    yield Progress(kind="prepare", message=stage)
+                    yield stage
             assert prepared is not None
             self._write_new(prepared)
         assert prepared is not None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import write_pairs
 
-from s2sbot import Exchange
+from s2sbot import Exchange, Progress
 from s2sbot.errors import CorpusError, PluginError, SettingsError, TokenizerError
 from s2sbot.plugins import Plugins
 from s2sbot.preparation import DEFAULT_BUDGET, Prepared, RunSettings, kind_of, prepare, resolve_settings, split
@@ -212,9 +212,9 @@ def prepared(plugins, *paths, valid=(), seed=1, **data):
             seed,
         )
     )
-    assert all(isinstance(stage, str) for stage in stages[:-1])
+    assert all(isinstance(stage, Progress) for stage in stages[:-1])
     assert isinstance(stages[-1], Prepared)
-    return stages[-1], stages[:-1]
+    return stages[-1], [stage.message for stage in stages[:-1]]
 
 
 def write_film(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -70,13 +71,13 @@ def _samples(progress: Progress) -> list[str]:
 class _Plain:
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._last = 0.0
+        self._last = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
-        if progress.kind == "step":
-            if progress.elapsed - self._last < PLAIN_EVERY:
+        if progress.kind == "step" or progress.transient:
+            if time.monotonic() - self._last < PLAIN_EVERY:
                 return
-            self._last = progress.elapsed
+            self._last = time.monotonic()
         if progress.kind in ("checkpoint", "end"):
             return
         line = sanitize(progress.message) if progress.message else describe(progress)
@@ -90,7 +91,11 @@ class _Live:
         self._perplexity = ""
 
     def __call__(self, progress: Progress) -> None:
+        if progress.transient:
+            self._bar.update(self._task, description=escape(sanitize(progress.message)))
+            return
         if progress.kind in ("prepare", "start"):
+            self._bar.update(self._task, description="preparing")
             self._bar.console.print(escape(sanitize(progress.message)))
             return
         if progress.kind == "validation":
