@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .files import write_atomically
-from .preparation import Prepared, RunSettings
+from .preparation import Prepared
 from .progress import Sample
+from .run_settings import RunSettings
 
 __all__ = ["write_card"]
 

@@ -29,8 +29,9 @@ from .nn.decoding import generate
 from .nn.encoder_decoder import load_model_tensors, model_tensors
 from .nn.scoring import Score, batch_loss, evaluate
 from .plugins import Plugins
-from .preparation import Prepared, RunSettings
+from .preparation import Prepared
 from .progress import Progress, Sample
+from .run_settings import RunSettings
 
 __all__ = ["Loop"]
 

@@ -19,8 +19,9 @@ from .files import full_disk_explained, write_atomically
 from .loop import Loop
 from .nn.device import choose_device
 from .plugins import Plugins
-from .preparation import DEFAULT_MODEL, Prepared, RunSettings, kind_of, prepare, resolve_settings
+from .preparation import Prepared, prepare
 from .progress import Progress
+from .run_settings import DEFAULT_MODEL, RunSettings, kind_of, resolve_settings
 from .settings import LENGTHS, Tables, TrainSettings, build
 from .text.corpus import open_corpus
 

@@ -11,7 +11,8 @@ from small import write_pairs
 from s2sbot import Exchange, Progress
 from s2sbot.errors import CorpusError, PluginError, SettingsError, TokenizerError
 from s2sbot.plugins import Plugins
-from s2sbot.preparation import DEFAULT_BUDGET, Prepared, RunSettings, kind_of, prepare, resolve_settings, split
+from s2sbot.preparation import Prepared, prepare, split
+from s2sbot.run_settings import DEFAULT_BUDGET, RunSettings, kind_of, resolve_settings
 from s2sbot.settings import SIZES, DataSettings
 from s2sbot.text import Corpus, DocumentExchanges, encode_source, open_corpus
 

@@ -1,0 +1,136 @@
+"""Corpora and what was asked for go in; the settings of a run, laid over each other and checked, come out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import CorpusError, SettingsError
+from .plugins import Plugins
+from .settings import (
+    LENGTHS,
+    SIZES,
+    DataSettings,
+    DecodeSettings,
+    Tables,
+    TrainSettings,
+    build,
+    merge_tables,
+    nearest,
+    read_tables,
+    tables_to_toml,
+)
+from .text.corpus import Corpus
+
+__all__ = ["DEFAULT_BUDGET", "DEFAULT_MODEL", "RunSettings", "kind_of", "resolve_settings"]
+
+DEFAULT_MODEL = "attention"
+DEFAULT_BUDGET = 900.0
+FOR_TRANSLATION: Tables = {
+    "data": {"max_length": 100},
+    "decode": {"method": "beam", "max_length": 120, "no_repeat_ngram": 0},
+}
+"""The defaults that differ where the corpus makes a translator."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """All four tables of a run, checked; `model` is the name, `config` the model's own knobs."""
+
+    model: str
+    config: Any
+    data: DataSettings
+    train: TrainSettings
+    decode: DecodeSettings
+
+    def to_toml(self) -> str:
+        """Print them as the TOML that `from_file` reads."""
+        tables = {
+            "model": {"name": self.model, **dataclasses.asdict(self.config)},
+            "data": dataclasses.asdict(self.data),
+            "train": dataclasses.asdict(self.train),
+            "decode": dataclasses.asdict(self.decode),
+        }
+        return tables_to_toml(tables)
+
+    @classmethod
+    def from_file(cls, path: Path, plugins: Plugins) -> RunSettings:
+        """Read them back."""
+        tables = read_tables(path)
+        name = tables["model"].pop("name", None)
+        if not isinstance(name, str):
+            raise SettingsError(f"{path} names no model", "copy the training folder again")
+        return cls._build(name, tables, plugins)
+
+    @classmethod
+    def _build(cls, model: str, tables: Tables, plugins: Plugins) -> RunSettings:
+        kind = plugins.model(model)
+        return cls(
+            model,
+            build(kind.Config, tables["model"], "model"),
+            build(DataSettings, tables["data"], "data"),
+            build(TrainSettings, tables["train"], "train"),
+            build(DecodeSettings, tables["decode"], "decode"),
+        )
+
+
+def resolve_settings(
+    corpora: Sequence[Corpus], model: str, preset: str | None, size: str | None, given: Tables, plugins: Plugins
+) -> RunSettings:
+    """Lay defaults < corpus < preset < size < `given` over each other, and check the result.
+
+    Raises:
+        SettingsError: for an unknown key, size or preset, a value out of limits, or two lengths of a run at once.
+    """
+    kind = plugins.model(model)
+    if preset is not None and preset not in kind.presets:
+        raise SettingsError(f"the model {model!r} has no preset {preset!r}", nearest(preset, kind.presets))
+    if size is not None and size not in SIZES:
+        raise SettingsError(f"no size {size!r}", nearest(size, SIZES))
+    layers: list[Tables] = [FOR_TRANSLATION] if kind_of(corpora) == "translate" else []
+    layers += [_wishes(corpus, kind.Config) for corpus in corpora]
+    layers.append(kind.presets[preset] if preset else {})
+    layers.append({**SIZES[size], "model": kind.sizes.get(size, {})} if size else {})
+    below, above = merge_tables(*layers), merge_tables(given)
+    asked = [name for name in LENGTHS if above["train"].get(name) is not None]
+    if len(asked) > 1:
+        raise SettingsError(f"{' and '.join(asked)} contradict each other", "give one of them")
+    if asked:
+        for name in LENGTHS:
+            below["train"].pop(name, None)
+    merged = merge_tables(below, above)
+    if not any(merged["train"].get(name) for name in LENGTHS):
+        merged["train"]["budget"] = DEFAULT_BUDGET
+    if merged["data"].get("share_tokenizer") is False and _has_knob(kind.Config, "share_embeddings"):
+        # an id then means one word in the source and another in the target
+        merged["model"]["share_embeddings"] = False
+    return RunSettings._build(model, merged, plugins)
+
+
+def _has_knob(config: type[Any], name: str) -> bool:
+    return name in {knob.name for knob in dataclasses.fields(config)}
+
+
+def _wishes(corpus: Corpus, config: type[Any]) -> Tables:
+    """Return what a corpus asks for; knobs of the table `model` only where the chosen model has them."""
+    wishes = merge_tables(corpus.settings)
+    wishes["model"] = {name: value for name, value in wishes["model"].items() if _has_knob(config, name)}
+    if corpus.valid_share is not None:
+        wishes["data"]["valid_share"] = corpus.valid_share
+    return wishes
+
+
+def kind_of(corpora: Sequence[Corpus]) -> str:
+    """Return `chat` or `translate`.
+
+    Raises:
+        CorpusError: where the corpora do not agree.
+    """
+    kinds = {(corpus.kind, corpus.languages if corpus.kind == "translate" else ()) for corpus in corpora}
+    if len(kinds) > 1:
+        listed = "; ".join(f"{corpus.path}: {corpus.kind} {'-'.join(corpus.languages)}" for corpus in corpora)
+        raise CorpusError(f"the corpora do not fit together: {listed}", "train one bot on each kind")
+    return next(iter(kinds))[0]
