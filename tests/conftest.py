@@ -13,8 +13,9 @@ pytest_plugins = ["bots"]
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """Return a function that finds real data: below $S2SBOT_TEST_DATA, or in the checkout's shared/data."""
-    root = Path(os.environ.get("S2SBOT_TEST_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    """Return a function that finds real data: below $S2SBOT_TEST_DATA or ../shared, or in a folder `data` there."""
+    root = Path(os.environ.get("S2SBOT_TEST_DATA") or Path(__file__).parents[2] / "shared")
+    root = root / "data" if (root / "data").is_dir() else root
 
     def find(*parts: str) -> Path:
         path = root.joinpath(*parts)
