@@ -79,11 +79,6 @@ class BotDescription:
         """Return how sources are made."""
         return build(DataSettings, self.data, "data")
 
-    @property
-    def decode_settings(self) -> DecodeSettings:
-        """Return the decoding defaults."""
-        return build(DecodeSettings, self.decode, "decode")
-
 
 def write_description(folder: Path, description: BotDescription) -> None:
     """Write `bot.json`; the bot changes in this one rename."""
