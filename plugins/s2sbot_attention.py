@@ -8,41 +8,86 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from s2sbot import PAD, hookimpl, knob
+from s2sbot import PAD, SettingsError, hookimpl, knob
 from s2sbot.nn import (
-    CELLS,
-    BidirectionalRecurrent,
+    SCORES,
     EncoderDecoder,
-    GeneralAttention,
     Memory,
-    Recurrent,
+    RecurrentConfig,
+    RecurrentModel,
     State,
     Step,
+    initialise,
 )
+
+BAHDANAU: Mapping[str, Mapping[str, Any]] = {
+    "model": {
+        "cell": "gru",
+        "embedding_size": 620,
+        "hidden_size": 1000,
+        "encoder_size": 2000,
+        "depth": 1,
+        "dropout": 0.0,
+        "score": "additive",
+        "input_feeding": True,
+        "share_embeddings": False,
+        "initialisation": "orthogonal",
+        "init_scale": 0.01,
+    },
+    "data": {"tokenizer": "words", "vocab_size": 30_000, "share_tokenizer": False, "max_length": 50},
+    # 80 sentences an update
+    "train": {
+        "epochs": 5,
+        "batch_tokens": 4_000,
+        "optimizer": "adadelta",
+        "learning_rate": 1.0,
+        "average": "exchanges",
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "clip": 1.0,
+    },
+    "decode": {"method": "beam"},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionConfig:
+class AttentionConfig(RecurrentConfig):
     """The knobs of the table `model`."""
 
-    cell: str = knob("lstm", "recurrent cell", choices=CELLS)
-    embedding_size: int = knob(256, "size of a token's vector, and of the output layer's input", minimum=1)
-    hidden_size: int = knob(512, "size of the decoder's state, and of both halves of the encoder's", minimum=2)
-    depth: int = knob(1, "layers of the encoder, and of the decoder", minimum=1, maximum=16)
-    dropout: float = knob(0.2, "share of activations dropped in training", minimum=0.0, maximum=0.9)
-    share_embeddings: bool = knob(True, "one table of vectors for source and target, where they share a vocabulary")
+    bidirectional: bool = knob(True, "the encoder reads in both directions, with half of its size each")
+    broadcast_state: bool = knob(True, "the decoder starts from a map of the encoder's last states, not from zeros")
+    score: str = knob("general", "how states are compared with the source", choices=tuple(SCORES))
+    input_feeding: bool = knob(
+        False, "what was attended to goes into the next step too; slower, as training goes step by step"
+    )
+    encoder_size: int | None = knob(None, "size of the encoder's state; hidden_size where not given", minimum=2)
+
+    def __post_init__(self) -> None:
+        """Refuse what no knob can see by itself."""
+        encoder = self.encoder_size or self.hidden_size
+        if self.bidirectional and encoder % 2:
+            name = "encoder_size" if self.encoder_size else "hidden_size"
+            raise SettingsError(
+                f"model.{name} cannot be {encoder} with model.bidirectional", "each direction has half: make it even"
+            )
+        if self.score == "dot" and encoder != self.hidden_size:
+            raise SettingsError(
+                f"model.score cannot be 'dot' with states of {self.hidden_size} and an encoder of {encoder}",
+                "it needs equal sizes: take `general`, or leave model.encoder_size out",
+            )
 
 
-class Attention(EncoderDecoder):
-    """Luong et al. 2015 with general score and without input feeding, on the encoder of Bahdanau et al. 2015.
+class Attention(RecurrentModel):
+    """Luong et al. 2015 on the encoder of Bahdanau et al. 2015.
 
-    As no step's input depends on the attention of the step before, the decoder's recurrence runs in one call over the
-    whole target, and attention follows for all steps at once. The output layer is tied to the target's embedding.
+    Without `input_feeding` no step's input depends on the attention of the step before, so the decoder's recurrence
+    runs in one call over the whole target, and attention follows for all steps at once. With it the attentional vector
+    of a step goes into the next one (section 3.3), and is part of the state.
     """
 
     Config = AttentionConfig
+    config: AttentionConfig
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"embedding_size": 256, "hidden_size": 512, "depth": 1},
         "medium": {"embedding_size": 512, "hidden_size": 1024, "depth": 1},
@@ -59,51 +104,74 @@ class Attention(EncoderDecoder):
             },
             "data": {"vocab_size": 50_000, "max_length": 50},
         },
+        "bahdanau2015": BAHDANAU,
+        "bahdanau2015-small": {
+            "model": {**BAHDANAU["model"], "embedding_size": 256, "hidden_size": 256, "encoder_size": 512},
+            "train": {**BAHDANAU["train"], "batch_tokens": 1_000},
+            "decode": BAHDANAU["decode"],
+        },
     }
 
     def __init__(self, config: AttentionConfig, source_vocab: int, target_vocab: int) -> None:
-        super().__init__(config, source_vocab, target_vocab)
-        embedding, hidden = config.embedding_size, config.hidden_size
-        self.target_embedding = nn.Embedding(target_vocab, embedding, padding_idx=PAD)
-        shared = config.share_embeddings and source_vocab == target_vocab
-        self.source_embedding = self.target_embedding if shared else nn.Embedding(source_vocab, embedding, PAD)
-        encoded = hidden + hidden % 2
-        self.encoder = BidirectionalRecurrent(
-            embedding, encoded, cell=config.cell, depth=config.depth, dropout=config.dropout
+        encoded = config.encoder_size or config.hidden_size
+        width = config.embedding_size if config.tie_output else config.hidden_size
+        super().__init__(
+            config,
+            source_vocab,
+            target_vocab,
+            extra_input=width if config.input_feeding else 0,
+            extra_output=encoded,
+            encoder_size=encoded,
         )
-        self.decoder = Recurrent(embedding, hidden, cell=config.cell, depth=config.depth, dropout=config.dropout)
-        self.bridge = nn.ModuleList(nn.Linear(encoded, config.depth * hidden) for _ in range(self.decoder.state_parts))
-        self.attention = GeneralAttention(hidden, encoded)
-        self.combine = nn.Linear(hidden + encoded, embedding)
-        self.output_bias = nn.Parameter(torch.zeros(target_vocab))
-        self.dropout = nn.Dropout(config.dropout)
-        for table in dict.fromkeys((self.source_embedding, self.target_embedding)):
-            nn.init.normal_(table.weight, std=embedding**-0.5)
-            with torch.no_grad():
-                table.weight[PAD].zero_()
+        tensors = len(self.decoder.state_sizes) // self.decoder.layer_states * config.hidden_size
+        bridges = self.decoder.layer_states if config.broadcast_state else 0
+        self.bridge = nn.ModuleList(nn.Linear(encoded, tensors) for _ in range(bridges))
+        self.attention = SCORES[config.score](config.hidden_size, encoded)
+        initialise(self, config)
 
     def encode(self, source: Tensor, source_mask: Tensor, carry: State = ()) -> Memory:
-        """Read the source both ways; the decoder starts from tanh of a linear map of the final states."""
-        embedded = self.dropout(self.source_embedding(source))
-        values, finals = self.encoder(embedded, source_mask.sum(1))
-        depth, hidden = self.decoder.depth, self.decoder.hidden_size
-        state = tuple(
-            torch.tanh(bridge(final)).view(-1, depth, hidden) for bridge, final in zip(self.bridge, finals, strict=True)
-        )
+        """Read the source; the decoder starts from tanh of a linear map of the last layer's final states."""
+        values, finals = self.encode_states(source, source_mask)
+        state = self.decoder.zeros(values)
+        if self.config.broadcast_state:
+            last = finals[-self.decoder.layer_states :]
+            mapped = [torch.tanh(bridge(part)) for bridge, part in zip(self.bridge, last, strict=True)]
+            layers = zip(*(torch.split(part, self.config.hidden_size, 1) for part in mapped), strict=True)
+            state = tuple(part for layer in layers for part in layer)
+        if self.config.input_feeding:
+            state = (*state, values.new_zeros(values.shape[0], self.width))
         return Memory(self.dropout(values), source_mask, state)
 
     def decode(self, tokens: Tensor, memory: Memory, state: State) -> Step:
-        """Run the recurrence over all tokens, then attend for all of them (Luong et al. 2015, equation 5)."""
-        embedded = self.dropout(self.target_embedding(tokens))
-        lengths = None if tokens.shape[1] == 1 else tokens.ne(PAD).sum(1)
-        hidden, state = self.decoder(embedded, lengths, state)
-        context, weights = self.attention(hidden, memory.values, memory.mask)
-        attentional = torch.tanh(self.combine(torch.cat([hidden, context], 2)))
-        return Step(self.dropout(attentional), state, weights)
+        """Run the recurrence over all tokens, then attend for all of them; or both step by step with input feeding."""
+        keys = self.attention.keys(memory.values)
+        if self.config.input_feeding:
+            return self._fed(tokens, memory, keys, state)
+        _, hidden, state = self.run_decoder(tokens, state)
+        attentional, weights = self._attend(hidden, memory, keys)
+        return Step(attentional, state, weights)
 
-    def project(self, hidden: Tensor) -> Tensor:
-        """Compare with every target token's embedding (Press & Wolf 2017)."""
-        return functional.linear(hidden, self.target_embedding.weight, self.output_bias)
+    def _attend(self, hidden: Tensor, memory: Memory, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tanh(W [h ; c]) and the weights (Luong et al. 2015, equation 5)."""
+        context, weights = self.attention(hidden, memory.values, memory.mask, keys)
+        return self.dropout(self.readout(torch.cat([hidden, context], 2))), weights
+
+    def _fed(self, tokens: Tensor, memory: Memory, keys: Tensor, state: State) -> Step:
+        embedded = self.dropout(self.target_embedding(tokens))
+        real = tokens.ne(PAD).unsqueeze(2)
+        padded = tokens.shape[1] > 1 and not bool(real.all())
+        outputs, alignments = [], []
+        for time in range(tokens.shape[1]):
+            inputs = torch.cat([embedded[:, time], state[-1]], 1)
+            hidden, after = self.decoder.stack(inputs, state[:-1])
+            attentional, weights = self._attend(hidden.unsqueeze(1), memory, keys)
+            after = (*after, attentional.squeeze(1))
+            if padded:
+                after = tuple(torch.where(real[:, time], new, old) for new, old in zip(after, state, strict=True))
+            state = after
+            outputs.append(attentional)
+            alignments.append(weights)
+        return Step(torch.cat(outputs, 1), state, torch.cat(alignments, 1))
 
 
 @hookimpl

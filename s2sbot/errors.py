@@ -3,6 +3,7 @@
 S2SBotError                 exit code 1
 ├── SettingsError           an unknown knob, a value out of range, options that contradict each other
 ├── CorpusError             nothing to read, a missing language side, uneven pair files
+├── LayerError             sizes, shapes or weights that do not fit a layer; a ValueError too
 ├── TokenizerError          a vocabulary that the corpus cannot support, a damaged tokenizer
 ├── PluginError             something asked for that no plugin offers, or whose plugin is broken
 ├── BotError                a folder that is no bot, or a damaged one
@@ -19,6 +20,7 @@ __all__ = [
     "BotError",
     "CorpusError",
     "DeviceError",
+    "LayerError",
     "NewerFormatError",
     "NewerStoreError",
     "PluginError",
@@ -50,6 +52,10 @@ class SettingsError(S2SBotError):
 
 class CorpusError(S2SBotError):
     """A corpus that holds nothing to learn from, or whose sides do not fit each other."""
+
+
+class LayerError(S2SBotError, ValueError):
+    """Sizes that make no layer, or tensors or weights that do not fit one; a `ValueError`, as torch users expect."""
 
 
 class TokenizerError(S2SBotError):

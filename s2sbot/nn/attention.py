@@ -2,26 +2,103 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GeneralAttention"]
+from ..errors import LayerError
+
+__all__ = ["SCORES", "AdditiveAttention", "Attention", "DotAttention", "GeneralAttention"]
 
 
-class GeneralAttention(nn.Module):
-    """score(q, v) = q^T W v, a softmax over the source, and the weighted sum of v (Luong et al. 2015, section 3.1)."""
+class Attention(nn.Module):
+    """A softmax of scores over the source, and the sum of its values weighted by that; a score derives from it.
+
+    query_size  size of a decoder's state
+    value_size  size of a value
+    """
 
     def __init__(self, query_size: int, value_size: int) -> None:
         super().__init__()
-        self.query = nn.Linear(query_size, value_size, bias=False)
+        self.query_size, self.value_size = query_size, value_size
 
-    def forward(self, queries: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def keys(self, values: Tensor) -> Tensor:
+        """Return what queries are compared with, [batch, source_time, ...], the same for every query."""
+        return values
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return [batch, time, source_time] of queries [batch, time, query_size]."""
+        raise NotImplementedError
+
+    def forward(
+        self, queries: Tensor, values: Tensor, mask: Tensor | None = None, keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Attend from [batch, time, query_size] to [batch, source_time, value_size].
 
         Returns context vectors, [batch, time, value_size], and weights, [batch, time, source_time]; a position where
-        `mask`, [batch, source_time], is False has weight 0.
+        `mask`, [batch, source_time], is False has weight 0. `keys` may be given where they have been computed before.
         """
-        scores = torch.bmm(self.query(queries), values.transpose(1, 2))
-        scores = scores.masked_fill(~mask.unsqueeze(1), float("-inf"))
+        scores = self.scores(queries, self.keys(values) if keys is None else keys)
+        if mask is not None:
+            scores = scores.masked_fill(~mask.unsqueeze(1), float("-inf"))
         weights = scores.softmax(2)
         return torch.bmm(weights, values), weights
+
+
+class DotAttention(Attention):
+    """score(q, v) = q^T v (Luong et al. 2015, section 3.1)."""
+
+    def __init__(self, query_size: int, value_size: int) -> None:
+        if query_size != value_size:
+            raise LayerError(
+                f"the dot score compares queries of {query_size} with values of {value_size}",
+                "make the sizes equal, or take the score `general`",
+            )
+        super().__init__(query_size, value_size)
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return the products."""
+        return torch.bmm(queries, keys.transpose(1, 2))
+
+
+class GeneralAttention(Attention):
+    """score(q, v) = q^T W v (Luong et al. 2015, section 3.1)."""
+
+    def __init__(self, query_size: int, value_size: int) -> None:
+        super().__init__(query_size, value_size)
+        self.query = nn.Linear(query_size, value_size, bias=False)
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Return the products."""
+        return torch.bmm(self.query(queries), keys.transpose(1, 2))
+
+
+class AdditiveAttention(Attention):
+    """score(q, v) = a^T tanh(W q + U v + b) (Bahdanau et al. 2015, section A.1.2); inside it is as wide as a query."""
+
+    def __init__(self, query_size: int, value_size: int) -> None:
+        super().__init__(query_size, value_size)
+        self.query = nn.Linear(query_size, query_size, bias=False)
+        self.key = nn.Linear(value_size, query_size)
+        self.score = nn.Linear(query_size, 1, bias=False)
+
+    def keys(self, values: Tensor) -> Tensor:
+        """Return U v + b."""
+        keys: Tensor = self.key(values)
+        return keys
+
+    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Compare every query with every key: [batch, time, source_time, size] inside."""
+        hidden = torch.tanh(self.query(queries).unsqueeze(2) + keys.unsqueeze(1))
+        scores: Tensor = self.score(hidden).squeeze(3)
+        return scores
+
+
+SCORES: Final[Mapping[str, Callable[[int, int], Attention]]] = {
+    "additive": AdditiveAttention,
+    "dot": DotAttention,
+    "general": GeneralAttention,
+}
+"""The scores that have a name."""

@@ -75,7 +75,8 @@ class EncoderDecoder(nn.Module, ABC):
     def encode(self, source: Tensor, source_mask: Tensor, carry: State = ()) -> Memory:
         """Read the source, [batch, source_time]; `source_mask` is True where there is a token.
 
-        `carry` is what `carry()` returned at the end of the turn before, or empty at the first one.
+        `carry` is what `carry()` returned at the end of the turn before, or empty at the first one. For a model that is
+        `stateful`, zeros in its place mean the same as an empty one, so that rows may begin at different turns.
         """
 
     @abstractmethod
@@ -86,9 +87,21 @@ class EncoderDecoder(nn.Module, ABC):
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits, [..., target_vocab], of hidden states, [..., size]."""
 
+    @property
+    def stateful(self) -> bool:
+        """Return whether the model has a mind between turns, which `carry` hands on."""
+        return False
+
     def carry(self, memory: Memory, final_state: State) -> State:
         """Return what the next turn starts from; empty for a model without a mind between turns."""
         return ()
+
+    def embeddings(self) -> tuple[nn.Embedding, nn.Embedding] | None:
+        """Return the tables of the source's and the target's tokens, into which pretrained vectors may be put.
+
+        They may be one and the same; None where the model has no such tables.
+        """
+        return None
 
 
 Tree = TypeVar("Tree", bound="Tensor | tuple[Any, ...]")

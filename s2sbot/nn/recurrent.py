@@ -1,170 +1,326 @@
-"""Sequences go in, the hidden state of every step and the state at each row's true end come out."""
+"""Sequences go in, what a stack of cells makes of every step and the state at each row's true end come out."""
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ..errors import LayerError
+from ..settings import nearest
+from .cells import Cell, CellMaker, make_cell
 from .encoder_decoder import State
+from .padding import check_mask, last_real, move_back, move_together, reverse_rows
+from .stack import Feedback, Stack
 
-__all__ = ["CELLS", "BidirectionalRecurrent", "Recurrent", "last_real", "reverse_rows"]
-
-CELLS: Final = ("lstm", "gru")
-_KEEP: Final = 1e4
-"""Added to a gate's input, it opens the gate fully in any floating-point type; its negative shuts it."""
+__all__ = ["INITIAL_STATES", "BidirectionalRecurrent", "Recurrent", "RecurrentLayer", "deep_cell"]
 
 
-def last_real(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Return the last real step of each row: [batch, time, size], [batch] -> [batch, size]."""
-    index = (lengths - 1).clamp_min(0).view(-1, 1, 1).expand(-1, 1, sequence.shape[2])
-    return sequence.gather(1, index).squeeze(1)
+def deep_cell(
+    input_size: int,
+    hidden_size: int,
+    *,
+    cell: str | CellMaker = "lstm",
+    depth: int = 1,
+    dropout: float = 0.0,
+    share_state: bool = False,
+) -> Stack:
+    """Return `depth` cells of one kind, one above the other, with dropout between them.
 
+    Dropout is a layer of its own, never that of the fused kernels, which keep random numbers that no checkpoint sees.
 
-def reverse_rows(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Turn the real part of each row around, [batch, time, size]; the padding stays where it is."""
-    steps = torch.arange(sequence.shape[1], device=sequence.device)
-    back = lengths.unsqueeze(1) - 1 - steps
-    index = torch.where(back >= 0, back, steps)
-    return sequence.gather(1, index.unsqueeze(2).expand(-1, -1, sequence.shape[2]))
-
-
-class _Layer(nn.Module):
-    """One layer of LSTM (Hochreiter & Schmidhuber 1997, with forget gate) or GRU (Cho et al. 2014), in one fused call.
-
-    Padding never changes a result. On a CPU that takes no packed sequence: an extra input that is 1 on padding shuts
-    the input gate and opens the forget gate (GRU: the update gate), so the state is handed through to the row's end.
-    It costs a column; packing costs a third of the speed, as the fused kernel does not take packed input there.
+    Raises:
+        LayerError: where depth or a size is below 1.
+        SettingsError: where no cell has that name.
     """
+    _check_depth(depth)
+    layers: list[nn.Module] = []
+    for index in range(depth):
+        if index and dropout:
+            layers.append(nn.Dropout(dropout))
+        layers.append(make_cell(cell, input_size if index == 0 else hidden_size, hidden_size))
+    return Stack(*layers, share_state=share_state)
 
-    hold: Tensor
 
-    def __init__(self, input_size: int, hidden_size: int, cell: str) -> None:
-        super().__init__()
-        self.cell = cell
-        fused = nn.LSTM if cell == "lstm" else nn.GRU
-        self.fused = fused(input_size, hidden_size, batch_first=True)
-        gates = (-_KEEP, _KEEP, 0.0, 0.0) if cell == "lstm" else (0.0, _KEEP, 0.0)
-        hold = torch.tensor(gates).repeat_interleave(hidden_size).unsqueeze(1)
-        self.register_buffer("hold", hold, persistent=False)
-
-    def forward(self, inputs: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, State]:
-        """Run over [batch, time, input_size]; `state` holds [batch, hidden_size] tensors."""
-        if inputs.shape[1] == 1 and not torch.is_grad_enabled():
-            return self._step(inputs, state)
-        start = tuple(part.unsqueeze(0).contiguous() for part in state)
-        hx = start if self.cell == "lstm" else start[0]
-        if lengths is None:
-            outputs, final = self.fused(inputs, hx)
-        elif inputs.is_cuda:
-            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            packed_outputs, final = self.fused(packed, hx)
-            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
-        else:
-            outputs, final = self._held(inputs, lengths, start)
-        parts = final if isinstance(final, tuple) else (final,)
-        return outputs, tuple(part.squeeze(0) for part in parts)
-
-    def _step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step, without what the fused call costs to set up: a fifth of its time at batch 1."""
-        weights = self._weights()
-        after: State
-        if self.cell == "lstm":
-            after = torch.lstm_cell(inputs.squeeze(1), (state[0], state[1]), *weights)
-        else:
-            after = (torch.gru_cell(inputs.squeeze(1), state[0], *weights),)
-        return after[0].unsqueeze(1), after
-
-    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
-        first, second, third, fourth = (cast(Tensor, getattr(self.fused, name)) for name in names)
-        return first, second, third, fourth
-
-    def _held(self, inputs: Tensor, lengths: Tensor, start: State) -> tuple[Tensor, State]:
-        steps = torch.arange(inputs.shape[1], device=inputs.device)
-        padding = (steps >= lengths.unsqueeze(1)).unsqueeze(2).to(inputs.dtype)
-        input_weights, *others = self._weights()
-        weights = [torch.cat([input_weights, self.hold.to(inputs.dtype)], 1), *others]
-        widened = torch.cat([inputs, padding], 2)
-        if self.cell == "gru":
-            outputs, final = torch.gru(widened, start[0], weights, True, 1, 0.0, self.training, False, True)
-            return outputs, (final,)
-        outputs, _, memory = torch.lstm(widened, start, weights, True, 1, 0.0, self.training, False, True)
-        return outputs, (last_real(outputs, lengths).unsqueeze(0), memory)
+def _check_depth(depth: int) -> None:
+    if depth < 1:
+        raise LayerError(f"a depth of {depth} makes no stack", "depth is a whole number from 1")
 
 
 class Recurrent(nn.Module):
-    """A stack of LSTM or GRU layers that runs forwards; dropout between layers is a layer of its own.
+    """A deep stack of one kind of cell that runs forwards; what models over tokens are built from.
 
-    A state is (h, c) for LSTM and (h,) for GRU, each [batch, depth, hidden_size].
+    A state is a flat tuple of [batch, hidden_size] tensors, the lowest layer's first: (h, c) of each layer for LSTM,
+    (h,) for GRU; with `share_state` that of one layer.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, cell: str = "lstm", depth: int = 1, dropout: float = 0.0):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        cell: str | CellMaker = "lstm",
+        depth: int = 1,
+        dropout: float = 0.0,
+        share_state: bool = False,
+    ) -> None:
         super().__init__()
-        self.cell, self.hidden_size, self.depth = cell, hidden_size, depth
-        self.layers = nn.ModuleList(
-            _Layer(input_size if index == 0 else hidden_size, hidden_size, cell) for index in range(depth)
+        self.hidden_size, self.depth = hidden_size, depth
+        self.stack = deep_cell(
+            input_size, hidden_size, cell=cell, depth=depth, dropout=dropout, share_state=share_state
         )
-        self.dropout = nn.Dropout(dropout)
 
     @property
-    def state_parts(self) -> int:
-        """Return the number of tensors in a state."""
-        return 2 if self.cell == "lstm" else 1
+    def layer_states(self) -> int:
+        """Return the number of tensors in one layer's state."""
+        return len(self.stack.cells[0].state_sizes)
+
+    @property
+    def state_sizes(self) -> tuple[int, ...]:
+        """Return the size of each tensor of a state."""
+        return self.stack.state_sizes
 
     def zeros(self, inputs: Tensor) -> State:
         """Return the state that nothing has gone into yet."""
-        shape = (inputs.shape[0], self.depth, self.hidden_size)
-        return tuple(inputs.new_zeros(shape) for _ in range(self.state_parts))
+        return self.stack.zeros(inputs)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
-        """Run over [batch, time, input_size] and return [batch, time, hidden_size] and the state at each row's end.
-
-        Args:
-            lengths: [batch], real steps of each row, all above zero; None where every row is full.
-        """
-        state = state or self.zeros(inputs)
-        finals: list[State] = []
-        for index, layer in enumerate(self.layers):
-            inputs, final = layer(
-                inputs if index == 0 else self.dropout(inputs),
-                lengths,
-                tuple(part[:, index] for part in state),
-            )
-            finals.append(final)
-        return inputs, tuple(torch.stack(parts, 1) for parts in zip(*finals, strict=True))
+        """Run over [batch, time, input_size]; see `Cell.sequence`."""
+        return self.stack.sequence(inputs, lengths, state)
 
 
 class BidirectionalRecurrent(nn.Module):
     """A stack of layers that each read both ways and hand on both halves joined (Schuster & Paliwal 1997).
 
-    `size` is that of the joined halves.
+    `size` is that of the joined halves. With `share_state` the layers of one direction share one state, so each
+    direction is a stack of its own, and the halves are joined above it.
     """
 
-    def __init__(self, input_size: int, size: int, *, cell: str = "lstm", depth: int = 1, dropout: float = 0.0):
+    def __init__(
+        self,
+        input_size: int,
+        size: int,
+        *,
+        cell: str | CellMaker = "lstm",
+        depth: int = 1,
+        dropout: float = 0.0,
+        share_state: bool = False,
+    ) -> None:
         super().__init__()
-        pairs = [
-            nn.ModuleList(Recurrent(input_size if index == 0 else size, size // 2, cell=cell) for _ in range(2))
-            for index in range(depth)
-        ]
-        self.pairs = nn.ModuleList(pairs)
+        _check_depth(depth)
+        if size % 2:
+            raise LayerError(f"{size} cannot be two halves", "give a size that is even")
+        levels, inner = (1, depth) if share_state else (depth, 1)
+        self.pairs = nn.ModuleList(
+            nn.ModuleList(
+                Recurrent(
+                    input_size if index == 0 else size,
+                    size // 2,
+                    cell=cell,
+                    depth=inner,
+                    dropout=dropout,
+                    share_state=share_state,
+                )
+                for _ in range(2)
+            )
+            for index in range(levels)
+        )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        """Run over [batch, time, input_size]; return [batch, time, size] and the last layer's final states.
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
+        """Run over [batch, time, input_size]; return [batch, time, size] and every layer's final states.
 
-        Each tensor of these is [batch, size], the forward half at the row's end and the backward half at its start.
+        These are as of a `Recurrent` of hidden size `size`: [batch, size], the forward half at the row's end and the
+        backward half at its start. A `state` that is given is what the forward halves start from; the backward ones
+        start from zeros.
         """
+        lengths = lengths if lengths is not None else _full(inputs)
         finals: State = ()
         for index, pair in enumerate(self.pairs):
-            inputs = inputs if index == 0 else self.dropout(inputs)
+            inputs = self.dropout(inputs) if index else inputs
             forwards, backwards = cast(nn.ModuleList, pair)
-            ahead, ahead_final = forwards(inputs, lengths)
+            parts = len(cast(Recurrent, forwards).state_sizes)
+            begin = tuple(part.chunk(2, 1)[0] for part in state[len(finals) : len(finals) + parts])
+            ahead, ahead_final = forwards(inputs, lengths, begin)
             back, back_final = backwards(reverse_rows(inputs, lengths), lengths)
             inputs = torch.cat([ahead, reverse_rows(back, lengths)], 2)
-            finals = tuple(
-                torch.cat([one[:, 0], other[:, 0]], 1) for one, other in zip(ahead_final, back_final, strict=True)
-            )
+            finals += tuple(torch.cat(halves, 1) for halves in zip(ahead_final, back_final, strict=True))
         return inputs, finals
+
+
+def _full(inputs: Tensor) -> Tensor:
+    return torch.full((inputs.shape[0],), inputs.shape[1], device=inputs.device)
+
+
+INITIAL_STATES: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "zeros": nn.init.zeros_,
+    "ones": nn.init.ones_,
+    "normal": lambda tensor: nn.init.normal_(tensor, std=0.05),
+    "uniform": lambda tensor: nn.init.uniform_(tensor, -0.05, 0.05),
+}
+"""The distributions of a first state that have a name."""
+
+InitialState = str | Callable[[Tensor], Any]
+
+
+class RecurrentLayer(nn.Module):
+    """A cell, run over sequences: the step of one time becomes a layer.
+
+    return_sequences  the output of every step, [batch, time, size], not only each row's last, [batch, size]
+    return_states     the final state as well: (output, state)
+    go_backwards      read each row from its end; outputs come in the order of reading
+    stateful          start from the state that the call before ended in, until `reset_states`
+    unroll            go step by step even where a fused kernel could run; the reference
+    output_length     decode: the input is one vector [batch, size], given at every step, or a whole sequence that the
+                      cell sees at every step, and so many steps come out
+    teacher_force     in training, where a `target` is given, its previous step takes the place of the readout
+    initial_state     `zeros`, `ones`, `normal`, `uniform` or a function that fills a tensor, as `torch.nn.init` has
+                      them; one for all tensors of the state, or one for each
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        *,
+        return_sequences: bool = False,
+        return_states: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        output_length: int | None = None,
+        teacher_force: bool = False,
+        initial_state: InitialState | Sequence[InitialState] = "zeros",
+    ) -> None:
+        super().__init__()
+        if output_length is not None and output_length < 1:
+            raise LayerError(f"an output length of {output_length}", "it is a whole number from 1")
+        if output_length is not None and go_backwards:
+            raise LayerError("what decodes has no sequence to read backwards", "leave out one of the two")
+        if teacher_force and not isinstance(cell, Feedback):
+            raise LayerError(
+                f"a {type(cell).__name__} has no readout that a truth could be forced on", "wrap it into Readout(cell)"
+            )
+        self.cell = cell
+        self.return_sequences, self.return_states = return_sequences, return_states
+        self.go_backwards, self.stateful, self.unroll = go_backwards, stateful, unroll
+        self.output_length, self.teacher_force = output_length, teacher_force
+        self.fillers = _fillers(initial_state, len(cell.state_sizes))
+        self.state: State = ()
+
+    def reset_states(self) -> None:
+        """Let a stateful layer start anew at the next call."""
+        self.state = ()
+
+    def forward(
+        self, inputs: Tensor, *, state: State = (), mask: Tensor | None = None, target: Tensor | None = None
+    ) -> Any:
+        """Run the cell.
+
+        Args:
+            inputs: [batch, time, input_size]; where the layer decodes, [batch, input_size] or a sequence.
+            state: what to start from, each [batch, size]; for a readout the last one is the output before the first
+                step.
+            mask: [batch, time], True where a step is real, wherever the padding stands; outputs there are zero.
+            target: [batch, time, output_size], the truth; used in training with `teacher_force`.
+
+        Raises:
+            LayerError: where shapes do not fit the layer, or a row of the mask is empty.
+        """
+        self._check_input(inputs)
+        state = state or (self.state if self.stateful else ()) or self._begin(inputs)
+        self._check_state(inputs, state)
+        truth = self._truth(target, [inputs.shape[0], self.output_length or inputs.shape[1], self.cell.output_size])
+        if self.output_length is None:
+            outputs, last, final = self._run(inputs, mask, state, truth)
+        elif mask is not None:
+            raise LayerError("what decodes takes no mask", "mask the layer that made its input")
+        elif inputs.dim() == 2:
+            outputs, last, final = self._run(inputs.unsqueeze(1).expand(-1, self.output_length, -1), None, state, truth)
+        else:
+            outputs, last, final = self._look(inputs, state, truth)
+        if self.stateful:
+            self.state = tuple(part.detach() for part in final)
+        result = outputs if self.return_sequences or self.output_length is not None else last
+        return (result, final) if self.return_states else result
+
+    def _begin(self, inputs: Tensor) -> State:
+        state = self.cell.zeros(inputs)
+        with torch.no_grad():
+            for tensor, fill in zip(state, self.fillers, strict=True):
+                fill(tensor)
+        return state
+
+    def _check_input(self, inputs: Tensor) -> None:
+        decodes, size = self.output_length is not None, self.cell.input_size
+        if inputs.dim() not in ((2, 3) if decodes else (3,)) or 0 in inputs.shape or inputs.shape[-1] != size:
+            wanted = f"[batch, {size}] or [batch, time, {size}]" if decodes else f"[batch, time, {size}]"
+            raise LayerError(f"the input is {list(inputs.shape)}, the layer takes {wanted}, none of them 0")
+
+    def _check_state(self, inputs: Tensor, state: State) -> None:
+        given = [tuple(part.shape) for part in state]
+        wanted_state = [(inputs.shape[0], size) for size in self.cell.state_sizes]
+        if given != wanted_state:
+            hint = "call reset_states() before a batch of another size" if self.stateful else ""
+            raise LayerError(f"the state is {given}, for this input it must be {wanted_state}", hint)
+
+    def _truth(self, target: Tensor | None, wanted: list[int]) -> Tensor | None:
+        if target is None:
+            return None
+        if list(target.shape) != wanted:
+            raise LayerError(f"the target is {list(target.shape)}, the output {wanted}")
+        if not self.teacher_force:
+            raise LayerError("a target, but the layer was made without teacher forcing", "pass teacher_force=True")
+        return target if self.training else None
+
+    def _run(
+        self, inputs: Tensor, mask: Tensor | None, state: State, truth: Tensor | None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Return the output of every step, the last one of each row, and the final state."""
+        lengths: Tensor | None = None
+        if mask is not None:
+            check_mask(mask, inputs.shape[0], inputs.shape[1])
+            inputs, lengths, back = move_together(inputs, mask)
+            truth = move_together(truth, mask)[0] if truth is not None else None
+        if self.go_backwards:
+            inputs = reverse_rows(inputs, lengths if lengths is not None else _full(inputs))
+        if truth is not None:
+            cell = cast(Feedback, self.cell)
+            outputs, final = (partial(Feedback.forced, cell) if self.unroll else cell.forced)(
+                inputs, lengths, state, truth
+            )
+        else:
+            outputs, final = (self.cell.unrolled if self.unroll else self.cell.sequence)(inputs, lengths, state)
+        if mask is None or lengths is None:
+            return outputs, outputs[:, -1], final
+        return move_back(outputs, back).masked_fill(~mask.unsqueeze(2), 0.0), last_real(outputs, lengths), final
+
+    def _look(self, sequence: Tensor, state: State, truth: Tensor | None) -> tuple[Tensor, Tensor, State]:
+        """Let the cell see the whole sequence at every step; return as `_run` does."""
+        outputs = []
+        for time in range(self.output_length or 0):
+            if truth is not None and time:
+                state = (*state[:-1], truth[:, time - 1])
+            output, state = self.cell(sequence, state)
+            if output.shape != (sequence.shape[0], self.cell.output_size):
+                raise LayerError(
+                    f"of the whole input {list(sequence.shape)} the cell made {list(output.shape)} at a step,"
+                    f" where {[sequence.shape[0], self.cell.output_size]} is needed",
+                    "give one vector, or a cell that makes one step's output of a whole sequence",
+                )
+            outputs.append(output)
+        return torch.stack(outputs, 1), outputs[-1], state
+
+
+def _fillers(initial_state: InitialState | Sequence[InitialState], parts: int) -> tuple[Callable[[Tensor], Any], ...]:
+    """Return a function for each tensor of a state that fills it."""
+    one = isinstance(initial_state, str) or callable(initial_state)
+    each = [cast(InitialState, initial_state)] * parts if one else list(cast(Sequence[InitialState], initial_state))
+    if len(each) != parts:
+        raise LayerError(f"{len(each)} first states for a cell with {parts}", "give one for all, or one for each")
+    for name in each:
+        if isinstance(name, str) and name not in INITIAL_STATES:
+            raise LayerError(f"no first state is called {name!r}", nearest(name, INITIAL_STATES))
+    return tuple(INITIAL_STATES[fill] if isinstance(fill, str) else fill for fill in each)

@@ -1,0 +1,322 @@
+"""The input of one time step and a state go in, an output and the next state come out: cells, and many steps of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from ..errors import LayerError, SettingsError
+from ..settings import nearest
+from .encoder_decoder import State
+from .padding import last_real
+
+if TYPE_CHECKING:
+    from .recurrent import RecurrentLayer
+
+__all__ = [
+    "CELLS",
+    "Cell",
+    "CellMaker",
+    "GRUCell",
+    "LSTMCell",
+    "OriginalLSTMCell",
+    "RecurrentHighwayCell",
+    "SimpleRNNCell",
+    "StepCell",
+    "make_cell",
+]
+
+_KEEP: Final = 1e4
+"""Added to a gate's input, it opens the gate fully in any floating-point type; its negative shuts it."""
+
+
+class Cell(nn.Module):
+    """One step of a recurrence; what every stack and recurrent layer is made of.
+
+    A cell of your own derives from this, says its sizes, and has a `forward`. What can run a whole sequence faster than
+    step by step overrides `sequence`.
+
+    input_size   size of the input at one step
+    output_size  size of the output at one step
+    state_sizes  size of each tensor of the state; each of them is [batch, size]
+    """
+
+    def __init__(self, input_size: int, output_size: int, state_sizes: Iterable[int]) -> None:
+        super().__init__()
+        self.input_size, self.output_size, self.state_sizes = input_size, output_size, tuple(state_sizes)
+        for size in (input_size, output_size, *self.state_sizes):
+            if not isinstance(size, int) or size < 1:
+                raise LayerError(f"a size of {size} makes no {type(self).__name__}", "sizes are whole numbers from 1")
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step: [batch, input_size] and a state to [batch, output_size] and the next state."""
+        raise NotImplementedError
+
+    def zeros(self, inputs: Tensor) -> State:
+        """Return the state that nothing has gone into yet, of the batch, type and device of `inputs`."""
+        return tuple(inputs.new_zeros(inputs.shape[0], size) for size in self.state_sizes)
+
+    def sequence(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
+        """Run over [batch, time, input_size]; return [batch, time, output_size] and the state at each row's end.
+
+        Args:
+            lengths: [batch], real steps of each row, all above zero; None where every row is full. What comes out
+                beyond a row's length means nothing.
+            state: what to start from; zeros where it is empty.
+        """
+        return self.unrolled(inputs, lengths, state)
+
+    def unrolled(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
+        """Do what `sequence` does, step by step: the reference of every faster way."""
+        state = state or self.zeros(inputs)
+        outputs = []
+        for time in range(inputs.shape[1]):
+            output, after = self(inputs[:, time], state)
+            if lengths is not None:
+                real = (time < lengths).unsqueeze(1)
+                after = tuple(torch.where(real, new, old) for new, old in zip(after, state, strict=True))
+            state = after
+            outputs.append(output)
+        return torch.stack(outputs, 1), state
+
+    def layer(self, **options: Any) -> RecurrentLayer:
+        """Return a layer over sequences that is made of this cell; the options are those of `RecurrentLayer`."""
+        from .recurrent import RecurrentLayer
+
+        return RecurrentLayer(self, **options)
+
+
+class StepCell(Cell):
+    """A cell of a function `step(inputs, state) -> (output, state)`.
+
+    Layers with weights that the function uses are named in `layers`, so that they are trained, moved and saved.
+    """
+
+    def __init__(
+        self,
+        step: Callable[[Tensor, State], tuple[Tensor, State]],
+        *,
+        input_size: int,
+        output_size: int,
+        state_sizes: Sequence[int],
+        layers: Iterable[nn.Module] = (),
+    ) -> None:
+        super().__init__(input_size, output_size, state_sizes)
+        self.step = step
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Call the function."""
+        output, state = self.step(inputs, state)
+        return output, tuple(state)
+
+
+class _FusedCell(Cell):
+    """A cell that runs a whole sequence in one call of torch's fused kernels. State and output: h.
+
+    Padding never changes a result. On a GPU padded rows are packed. On a CPU they are not, as that costs a third of the
+    speed: h at a row's true end is the output there.
+    """
+
+    kind: ClassVar[Callable[..., nn.RNNBase]]
+    step: ClassVar[Callable[..., Any]]
+    states: ClassVar[int] = 1
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, [hidden_size] * self.states)
+        self.fused = self.kind(input_size, hidden_size, batch_first=True)
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step without what the fused call costs to set up: a fifth of its time at batch 1."""
+        _check_step(self, inputs)
+        before = state if self.states > 1 else state[0]
+        after = type(self).step(inputs, before, *self._weights())
+        state = tuple(after) if self.states > 1 else (after,)
+        return state[0], state
+
+    def sequence(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
+        """Run over the whole sequence in one call; see `Cell.sequence`."""
+        state = state or self.zeros(inputs)
+        if inputs.shape[1] == 1 and not torch.is_grad_enabled():
+            output, state = self(inputs.squeeze(1), state)
+            return output.unsqueeze(1), state
+        start = tuple(part.unsqueeze(0).contiguous() for part in state)
+        if lengths is not None and not inputs.is_cuda:
+            return self._padded(inputs, lengths, start)
+        hx = start if self.states > 1 else start[0]
+        if lengths is None:
+            outputs, final = self.fused(inputs, hx)
+        else:
+            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            packed_outputs, final = self.fused(packed, hx)
+            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
+        parts = final if isinstance(final, tuple) else (final,)
+        return outputs, tuple(part.squeeze(0) for part in parts)
+
+    def _padded(self, inputs: Tensor, lengths: Tensor, start: State) -> tuple[Tensor, State]:
+        """Run over padded rows without packing them; `start` holds [1, batch, size] tensors."""
+        outputs, _ = self.fused(inputs, start[0])
+        return outputs, (last_real(outputs, lengths),)
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        first, second, third, fourth = (cast(Tensor, getattr(self.fused, name)) for name in names)
+        return first, second, third, fourth
+
+
+class LSTMCell(_FusedCell):
+    """LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+    i, f, o = sigmoid of linear maps of input and h; c = f c + i tanh(g); h = o tanh(c). State: (h, c); output: h.
+    """
+
+    kind: ClassVar[Callable[..., nn.RNNBase]] = nn.LSTM
+    step = staticmethod(torch.lstm_cell)
+    states = 2
+    hold: Tensor
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        hold = torch.tensor((-_KEEP, _KEEP, 0.0, 0.0)).repeat_interleave(hidden_size).unsqueeze(1)
+        self.register_buffer("hold", hold, persistent=False)
+
+    def _padded(self, inputs: Tensor, lengths: Tensor, start: State) -> tuple[Tensor, State]:
+        """Hand c through to the row's end, as no output shows it; it costs a column.
+
+        An extra input that is 1 on padding shuts the input gate and opens the forget gate.
+        """
+        steps = torch.arange(inputs.shape[1], device=inputs.device)
+        padding = (steps >= lengths.unsqueeze(1)).unsqueeze(2).to(inputs.dtype)
+        input_weights, *others = self._weights()
+        weights = [torch.cat([input_weights, self.hold.to(inputs.dtype)], 1), *others]
+        widened = torch.cat([inputs, padding], 2)
+        outputs, _, memory = torch.lstm(widened, start, weights, True, 1, 0.0, self.training, False, True)
+        return outputs, (last_real(outputs, lengths), memory.squeeze(0))
+
+
+class GRUCell(_FusedCell):
+    """Gated recurrent unit (Cho et al. 2014, with the reset gate after the product). State and output: h."""
+
+    kind: ClassVar[Callable[..., nn.RNNBase]] = nn.GRU
+    step = staticmethod(torch.gru_cell)
+
+
+class SimpleRNNCell(_FusedCell):
+    """h = tanh(W x + U h + b) (Elman 1990). State and output: h."""
+
+    kind: ClassVar[Callable[..., nn.RNNBase]] = nn.RNN
+    step = staticmethod(torch.rnn_tanh_cell)
+
+
+class RecurrentHighwayCell(Cell):
+    """A highway of `micro_steps` layers from one time step to the next (Zilly et al. 2017, equations 6 to 9).
+
+    s = h t + s (1 - t), with h = tanh and t = sigmoid of linear maps of s, and in the first layer of the input too; the
+    carry gate is coupled to t, whose bias starts at -2, so that much is carried at first. State and output: s.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, micro_steps: int = 2) -> None:
+        super().__init__(input_size, hidden_size, [hidden_size])
+        if micro_steps < 1:
+            raise LayerError(f"{micro_steps} layers make no highway", "give micro_steps a whole number from 1")
+        self.input = nn.Linear(input_size, 2 * hidden_size, bias=False)
+        self.recurrent = nn.ModuleList(nn.Linear(hidden_size, 2 * hidden_size) for _ in range(micro_steps))
+        with torch.no_grad():
+            for linear in self.recurrent:
+                cast(nn.Linear, linear).bias[hidden_size:] = -2.0
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step through all layers of the highway."""
+        _check_step(self, inputs)
+        [memory] = state
+        extra = self.input(inputs)
+        for linear in self.recurrent:
+            new, transform = (linear(memory) + extra).chunk(2, 1)
+            memory = memory + torch.sigmoid(transform) * (torch.tanh(new) - memory)
+            extra = 0.0
+        return memory, (memory,)
+
+
+class OriginalLSTMCell(Cell):
+    """The cell of the original library's encoders, odd as it is.
+
+    With s(z) = clip(0.2 z + 0.5, 0, 1): f, i, o, g = x W + b + h U; c = tanh(s(f) c + s(i) tanh(g)); h = s(o) c. The
+    stored c is the squashed one, so it cannot count. State: (h, c); output: h. Weights are [in, out].
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size, [hidden_size, hidden_size])
+        self.kernel = nn.Parameter(torch.empty(input_size, 4 * hidden_size))
+        self.bias = nn.Parameter(torch.zeros(4 * hidden_size))
+        self.recurrent_kernel = nn.Parameter(torch.empty(hidden_size, 4 * hidden_size))
+        nn.init.xavier_uniform_(self.kernel)
+        nn.init.orthogonal_(self.recurrent_kernel)
+
+    def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Take one step."""
+        _check_step(self, inputs)
+        h, c = state
+        gates = inputs @ self.kernel + self.bias + h @ self.recurrent_kernel
+        forget, enter, leave, new = gates.chunk(4, 1)
+        c = torch.tanh(hard_sigmoid(forget) * c + hard_sigmoid(enter) * torch.tanh(new))
+        h = hard_sigmoid(leave) * c
+        return h, (h, c)
+
+
+def _check_step(cell: Cell, inputs: Tensor) -> None:
+    """Refuse what is not one step: some of it would broadcast and come out as nonsense."""
+    if inputs.dim() != 2 or inputs.shape[1] != cell.input_size:
+        raise LayerError(
+            f"one step's input is {list(inputs.shape)}, this {type(cell).__name__} takes [batch, {cell.input_size}]",
+            "" if inputs.dim() == 2 else "a cell that looks at a whole sequence at every step is one of your own",
+        )
+
+
+def hard_sigmoid(inputs: Tensor) -> Tensor:
+    """Return clip(0.2 z + 0.5, 0, 1), the sigmoid of the original library; torch's own has a slope of 1/6."""
+    return (0.2 * inputs + 0.5).clamp(0.0, 1.0)
+
+
+CellMaker = Callable[[int, int], Cell]
+"""Makes a cell of an input size and a hidden size, as a class of cells does."""
+
+CELLS: Final[Mapping[str, CellMaker]] = {
+    "lstm": LSTMCell,
+    "gru": GRUCell,
+    "rnn": SimpleRNNCell,
+    "highway": RecurrentHighwayCell,
+    "original": OriginalLSTMCell,
+}
+"""The cells that have a name."""
+
+
+def make_cell(cell: str | CellMaker, input_size: int, hidden_size: int) -> Cell:
+    """Return a cell by its name in `CELLS`, or of a class or function that makes one of two sizes.
+
+    Raises:
+        SettingsError: where no cell has that name.
+        LayerError: where what was made is no cell of these sizes.
+    """
+    if isinstance(cell, str):
+        if cell not in CELLS:
+            raise SettingsError(f"no cell {cell!r}", nearest(cell, CELLS))
+        cell = CELLS[cell]
+    if isinstance(cell, nn.Module) or not callable(cell):
+        raise LayerError(
+            f"{type(cell).__name__} is no cell to make more of",
+            "give a name, a class of cells, or a function that makes one of two sizes",
+        )
+    made = cast(object, cell(input_size, hidden_size))
+    needed = f"a Cell from {input_size} to {hidden_size} is needed"
+    hint = "derive from s2sbot.nn.Cell and pass both sizes on to it"
+    if not isinstance(made, Cell):
+        raise LayerError(f"{getattr(cell, '__name__', cell)} made a {type(made).__name__}, where {needed}", hint)
+    if (made.input_size, made.output_size) != (input_size, hidden_size):
+        raise LayerError(
+            f"{type(made).__name__} goes from {made.input_size} to {made.output_size}, where {needed}", hint
+        )
+    return made
