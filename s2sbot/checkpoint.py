@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError
@@ -26,6 +26,8 @@ __all__ = [
     "restore_random",
 ]
 
+_PARTS: Final = ("weights", "optimizer", "random", "minds")
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -33,12 +35,14 @@ class Checkpoint:
 
     state    plain values: step, position in the data, seconds, best so far
     weights, optimizer, random  tensors by name
+    minds    what the open dialogues have in mind, by number; empty for a model without a mind
     """
 
     state: Mapping[str, Any]
     weights: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     random: Mapping[str, Tensor]
+    minds: Mapping[str, Tensor]
 
     def save(self, folder: Path, *, keep: int) -> Path:
         """Write `step-N` into `folder`, whole or not at all, and remove all but the newest `keep`.
@@ -52,7 +56,7 @@ class Checkpoint:
             unfinished.mkdir(parents=True)
             try:
                 manifest = {}
-                for name in ("weights", "optimizer", "random"):
+                for name in _PARTS:
                     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in getattr(self, name).items()}
                     data = save_tensors(tensors)
                     write_atomically(unfinished / f"{name}.safetensors", data)
@@ -81,11 +85,11 @@ class Checkpoint:
         try:
             manifest = read_json(folder / "manifest.json")
             files = {}
-            for name in ("weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"):
+            for name in (*(f"{part}.safetensors" for part in _PARTS), "state.json"):
                 files[name] = (folder / name).read_bytes()
                 if hashlib.sha256(files[name]).hexdigest() != manifest[name]:
                     raise ValueError(f"{name} is cut short or changed")
-            parts = [load_tensors(files[f"{name}.safetensors"]) for name in ("weights", "optimizer", "random")]
+            parts = [load_tensors(files[f"{part}.safetensors"]) for part in _PARTS]
             return cls(read_json(folder / "state.json"), *parts)
         except (OSError, KeyError, TypeError, SafetensorError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .engine import Bot
 from .errors import CorpusError
-from .nn.batch import Batch
-from .nn.dataset import Packed, sequential_batches
+from .nn.dataset import Packed
 from .nn.scoring import Score, evaluate
 from .plugins import Plugins
 from .text.corpus import CorpusReport, open_corpus, read_corpus
 from .text.dialogue import Exchange
+from .text.pairing import previous_exchanges
 from .text.tokenizer import encode_source
 
 __all__ = ["Evaluation", "evaluate_bot"]
@@ -69,12 +68,15 @@ def evaluate_bot(
     exchanges = [exchange for document in documents for exchange in document.exchanges]
     packed = Packed.pack(
         (
-            encode_source(bot.source_tokenizer, exchange.source, exchange.context, most=data.max_length),
-            bot.target_tokenizer.encode(exchange.target),
-        )
-        for exchange in exchanges
+            (
+                encode_source(bot.source_tokenizer, exchange.source, exchange.context, most=data.max_length),
+                bot.target_tokenizer.encode(exchange.target),
+            )
+            for exchange in exchanges
+        ),
+        previous_exchanges(exchanges),
     )
-    score = evaluate(bot.model, _batches(packed, bot))
+    score = evaluate(bot.model, packed, batch_tokens=BATCH_TOKENS)
     words = sum(len(exchange.target.split()) + 1 for exchange in exchanges)
     bleu, chrf, signatures = _translated(bot, exchanges) if description.kind == "translate" else (None, None, ())
     return Evaluation(
@@ -87,11 +89,6 @@ def evaluate_bot(
         chrf,
         signatures,
     )
-
-
-def _batches(packed: Packed, bot: Bot) -> Iterator[Batch]:
-    device = next(bot.model.parameters()).device
-    return (packed.batch(rows).to(device) for rows in sequential_batches(packed, BATCH_TOKENS))
 
 
 def _translated(bot: Bot, exchanges: list[Exchange]) -> tuple[float, float, tuple[str, ...]]:

@@ -24,10 +24,11 @@ from .checkpoint import (
     restore_random,
 )
 from .errors import TrainingError
-from .nn.dataset import epoch_batches, sequential_batches
+from .nn.dataset import Update, dialogue_slots, epoch_batches, epoch_dialogues
 from .nn.decoding import generate
-from .nn.encoder_decoder import load_model_tensors, model_tensors
-from .nn.scoring import Score, batch_loss, evaluate
+from .nn.encoder_decoder import load_model_tensors, model_tensors, put_vectors
+from .nn.optimization import learning_rate, make_optimizer
+from .nn.scoring import Minds, Score, evaluate, in_dialogue_order, update_loss
 from .plugins import Plugins
 from .preparation import Prepared
 from .progress import Progress, Sample
@@ -52,12 +53,11 @@ class Loop:
         torch.manual_seed(settings.train.seed)
         kind = plugins.model(settings.model)
         self.model = kind(settings.config, len(prepared.tokenizers[0]), len(prepared.tokenizers[1])).to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=settings.train.learning_rate,
-            weight_decay=settings.train.weight_decay,
-            fused=True,
-        )
+        if prepared.vectors:
+            put_vectors(self.model, prepared.vectors)
+        self.optimizer = make_optimizer(self.model.parameters(), settings.train)
+        self._dialogues = in_dialogue_order(self.model, prepared.train)
+        self._minds = Minds(dialogue_slots(prepared.train, self._batch_tokens, settings.train.bptt_turns))
         self.stopping = False
         self.saved = True
         self.step, self.epoch, self.position, self.bad = 0, 0, 0, 0
@@ -67,7 +67,7 @@ class Loop:
         self._told_at = self._saved_at = 0.0
         self._loss = self._loss_tokens = self._tokens = self._stepping = 0.0
         self._samples: tuple[Sample, ...] = ()
-        self._batches = self._plan_epoch()
+        self._updates = self._plan_epoch()
 
     def restore(self) -> Iterator[Progress]:
         """Go back to the newest checkpoint that is whole; name those that are not."""
@@ -83,11 +83,12 @@ class Loop:
         load_model_tensors(self.model, checkpoint.weights)
         restore_optimizer(self.optimizer, checkpoint.optimizer)
         restore_random(checkpoint.random)
+        self._minds.state = tuple(checkpoint.minds[name].to(self.device) for name in sorted(checkpoint.minds))
         self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
         self.elapsed = self._told_at = self._saved_at = state["elapsed"]
         self.best = math.inf if state["best"] is None else state["best"]
         self.validations = list(state["validations"])
-        self._batches = self._plan_epoch()
+        self._updates = self._plan_epoch()
         yield Progress(kind="prepare", message=f"going on from step {self.step:,}", step=self.step)
 
     def events(self) -> Iterator[Progress]:
@@ -97,7 +98,7 @@ class Loop:
         yield self._event(
             "start",
             message=f"{self.settings.model}: {parameters / 1e6:.1f}M parameters, {facts['train']:,} exchanges,"
-            f" {facts['valid']:,} held out, {len(self._batches):,} batches an epoch, on {self.device}",
+            f" {facts['valid']:,} held out, {len(self._updates):,} updates an epoch, on {self.device}",
         )
         while not self.stopping and self.fraction < 1.0:
             done, before = self.fraction, self.elapsed
@@ -128,7 +129,7 @@ class Loop:
         if train.steps:
             return self.step / train.steps
         if train.epochs:
-            return (self.epoch + self.position / len(self._batches)) / train.epochs
+            return (self.epoch + self.position / len(self._updates)) / train.epochs
         return self.elapsed / (train.budget or 1.0)
 
     @property
@@ -138,34 +139,41 @@ class Loop:
         tokens = len(packed.source_ids) + len(packed.target_ids) + 2 * len(packed)
         return self.settings.train.batch_tokens or min(1_000, max(400, tokens // 100))
 
-    def _plan_epoch(self) -> list[Any]:
-        return epoch_batches(self.prepared.train, self._batch_tokens, seed=self.settings.train.seed, epoch=self.epoch)
+    def _plan_epoch(self) -> list[Update]:
+        train, packed = self.settings.train, self.prepared.train
+        if self._dialogues:
+            return epoch_dialogues(
+                packed, self._batch_tokens, turns=train.bptt_turns, seed=train.seed, epoch=self.epoch
+            )
+        batches = epoch_batches(packed, self._batch_tokens, seed=train.seed, epoch=self.epoch)
+        return list(map(Update.of_batch, batches))
 
     def _train_step(self) -> None:
         self._torn = True
         self.saved = False
         train = self.settings.train
         self.model.train()
-        batch = self.prepared.train.batch(self._batches[self.position]).to(self.device)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
-        loss, tokens = batch_loss(self.model, batch, label_smoothing=train.label_smoothing)
-        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        update = self._updates[self.position]
+        loss = update_loss(self.model, self.prepared.train, update, self._minds, label_smoothing=train.label_smoothing)
+        (loss.nats / (loss.target_tokens if train.average == "tokens" else loss.exchanges)).backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), train.clip)
-        if torch.isfinite(norm) and torch.isfinite(loss):
+        if torch.isfinite(norm) and torch.isfinite(loss.nats):
             self.optimizer.step()
             self.bad = 0
-            self._loss += float(loss.detach())
-            self._loss_tokens += float(tokens)
+            self._loss += float(loss.nats.detach())
+            self._loss_tokens += loss.target_tokens
         else:
+            self._minds.state = ()
             self._count_bad()
-        self._tokens += float(tokens + batch.source_mask.sum())
+        self._tokens += loss.target_tokens + loss.source_tokens
         self.step += 1
         self.position += 1
-        if self.position == len(self._batches):
+        if self.position == len(self._updates):
             self.epoch, self.position = self.epoch + 1, 0
-            self._batches = self._plan_epoch()
+            self._updates = self._plan_epoch()
         self._torn = False
 
     def _count_bad(self) -> None:
@@ -177,11 +185,7 @@ class Loop:
             )
 
     def _learning_rate(self) -> float:
-        """Rise over the warm-up, then fall as half a cosine (Loshchilov & Hutter 2017) to `final_rate`."""
-        train = self.settings.train
-        warm = min(1.0, (self.step + 1) / (train.warmup_steps + 1))
-        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.fraction)))
-        return train.learning_rate * warm * (train.final_rate + (1 - train.final_rate) * fall)
+        return learning_rate(self.settings.train, self.step, self.fraction)
 
     def _due(self, fraction: float) -> int:
         """Return how many validations are due by a fraction of the run; they are spread evenly over it."""
@@ -227,9 +231,7 @@ class Loop:
         self.saved = self._torn = False
 
     def _score(self) -> Score:
-        valid = self.prepared.valid
-        rows = sequential_batches(valid, 4 * self._batch_tokens)
-        return evaluate(self.model, (valid.batch(index).to(self.device) for index in rows))
+        return evaluate(self.model, self.prepared.valid, batch_tokens=4 * self._batch_tokens)
 
     def _answer_samples(self) -> tuple[Sample, ...]:
         self.model.eval()
@@ -307,6 +309,7 @@ class Loop:
             model_tensors(self.model),
             optimizer_tensors(self.optimizer),
             random_tensors(),
+            {f"{number:03}": part for number, part in enumerate(self._minds.state)},
         ).save(self.bot / "training" / "checkpoints", keep=self.settings.train.keep_checkpoints)
         self._saved_at = self.elapsed
         self.saved = True
@@ -317,7 +320,7 @@ class Loop:
         return self._event("checkpoint")
 
     def _epochs(self) -> float:
-        return self.epoch + self.position / len(self._batches)
+        return self.epoch + self.position / len(self._updates)
 
     def _last_perplexity(self) -> float | None:
         return self.validations[-1]["perplexity"] if self.validations else None

@@ -7,24 +7,31 @@ import math
 import random
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import CorpusError, TrainingError
 from .files import read_json, write_json
-from .nn.dataset import Packed
+from .nn.dataset import Packed, load_array, save_array
 from .plugins import Plugins
 from .progress import Progress
 from .run_settings import kind_of
 from .settings import DataSettings
 from .text.corpus import Corpus, CorpusReport, DocumentExchanges, read_corpus
 from .text.dialogue import Exchange
-from .text.tokenizer import Tokenizer, encode_source
+from .text.pairing import previous_exchanges
+from .text.tokenizer import RESERVED, Tokenizer, encode_source
+from .text.vectors import WordVectors, read_vectors
 
 __all__ = ["Prepared", "prepare", "split"]
 
+Vectors = tuple[NDArray[np.int64], NDArray[np.float32]]
+SIDES = ("source", "target")
 SAMPLES = 5
 TELL_EVERY = 0.5
 """Seconds of reading between two events that say how far it has come."""
@@ -35,6 +42,7 @@ class Prepared:
     """What a run learns from; `facts` is what the bot will say of it.
 
     samples  held-out exchanges, as (source with context, source to show, target)
+    vectors  pretrained vectors of the source's and of the target's tokens, as (token ids, vectors); or none
     """
 
     train: Packed
@@ -42,12 +50,16 @@ class Prepared:
     tokenizers: tuple[Tokenizer, Tokenizer]
     samples: tuple[tuple[tuple[int, ...], str, str], ...]
     facts: Mapping[str, Any]
+    vectors: tuple[Vectors, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write all but the tokenizers into `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
         self.train.save(folder, "train")
         self.valid.save(folder, "valid")
+        for side, (ids, vectors) in zip(SIDES, self.vectors, strict=False):
+            save_array(folder / f"{side}.vector_ids.npy", ids)
+            save_array(folder / f"{side}.vectors.npy", vectors)
         write_json(folder / "data.json", {"facts": dict(self.facts), "samples": self.samples})
 
     @classmethod
@@ -60,7 +72,13 @@ class Prepared:
         try:
             data = read_json(folder / "data.json")
             samples = tuple((tuple(ids), source, target) for ids, source, target in data["samples"])
-            return cls(Packed.load(folder, "train"), Packed.load(folder, "valid"), tokenizers, samples, data["facts"])
+            sides = SIDES if data["facts"].get("vectors") else ()
+            vectors = tuple(
+                (load_array(folder / f"{side}.vector_ids.npy"), load_array(folder / f"{side}.vectors.npy"))
+                for side in sides
+            )
+            train, valid = Packed.load(folder, "train"), Packed.load(folder, "valid")
+            return cls(train, valid, tokenizers, samples, data["facts"], vectors)
         except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             raise TrainingError(
                 f"the prepared data in {folder} cannot be read: {error}", "train again into a new folder"
@@ -127,7 +145,10 @@ def prepare(
         "words": {"valid": sum(len(exchange.target.split()) for exchange in held)},
     }
     samples = _choose_samples(held, tokenizers[0], settings, seed)
-    yield Prepared(packed_train, packed_valid, tokenizers, samples, facts)
+    vectors: tuple[Vectors, ...] = ()
+    if settings.vectors:
+        vectors, facts["vectors"] = yield from _read_vectors(Path(settings.vectors), tokenizers)
+    yield Prepared(packed_train, packed_valid, tokenizers, samples, facts, vectors)
 
 
 def _stage(message: str) -> Progress:
@@ -174,17 +195,47 @@ def _train_tokenizers(
     return kind.train(sources, settings.vocab_size), kind.train(targets, settings.vocab_size)
 
 
+def _read_vectors(
+    path: Path, tokenizers: tuple[Tokenizer, Tokenizer]
+) -> Generator[Progress, None, tuple[tuple[Vectors, ...], dict[str, Any]]]:
+    """Return the vectors of both sides, and what the bot will say of them; the file is read once a tokenizer."""
+    found: dict[int, Vectors] = {}
+    for tokenizer in tokenizers:
+        if id(tokenizer) in found:
+            continue
+        yield _stage(f"reading word vectors from {path}")
+        reading, began, told = read_vectors(path, tokenizer), time.monotonic(), 0.0
+        while True:
+            try:
+                done, total = next(reading)
+            except StopIteration as end:
+                vectors: WordVectors = end.value
+                break
+            passed = time.monotonic() - began
+            if passed - told > TELL_EVERY:
+                told = passed
+                left = passed * (total - done) / max(1, done)
+                message = f"word vectors: {done / max(1, total):.0%}, {done / passed / 1e6:.0f} MB/s, {left:.0f} s left"
+                yield Progress(kind="prepare", message=message, transient=True)
+        found[id(tokenizer)] = (vectors.ids, vectors.vectors)
+        words = len(tokenizer) - RESERVED
+        yield _stage(f"{len(vectors.ids):,} of {words:,} token ids have a vector of {vectors.vectors.shape[1]} numbers")
+    sides = tuple(found[id(tokenizer)] for tokenizer in tokenizers)
+    return sides, {"file": path.name, "found": [len(ids) for ids, _ in sides]}
+
+
 def _encode(
     exchanges: Sequence[Exchange], tokenizers: tuple[Tokenizer, Tokenizer], settings: DataSettings
 ) -> tuple[Packed, int]:
     """Return packed ids, and how many exchanges were left out as too long without their context."""
-    rows = []
+    rows, kept = [], []
     for exchange in exchanges:
         target = tokenizers[1].encode(exchange.target)
         source = encode_source(tokenizers[0], exchange.source, exchange.context, most=settings.max_length)
         if source and target and max(len(source), len(target)) <= settings.max_length:
             rows.append((source, target))
-    return Packed.pack(rows), len(exchanges) - len(rows)
+            kept.append(exchange)
+    return Packed.pack(rows, previous_exchanges(kept)), len(exchanges) - len(rows)
 
 
 def _choose_samples(

@@ -73,6 +73,9 @@ class DataSettings:
     context_turns: int = knob(0, "turns before the last that the source holds too", minimum=0, maximum=16)
     scene_gap: float = knob(10.0, "seconds without a cue that end a dialogue", above=0.0)
     max_length: int = knob(48, "tokens a side; longer exchanges are left out", minimum=4, maximum=1024)
+    vectors: str | None = knob(
+        None, "file of word vectors (word2vec, GloVe or fastText text format) that the model's tables start from"
+    )
     valid_share: float = knob(0.04, "share of the files held out for validation", above=0.0, maximum=0.5)
 
 
@@ -91,10 +94,26 @@ class TrainSettings:
         "source and target tokens in a batch with padding; a hundredth of the corpus, 400 to 1,000, where not given",
         minimum=16,
     )
+    bptt_turns: int = knob(
+        2, "turns of a dialogue that a gradient goes back through, for a model with a mind", minimum=1, maximum=32
+    )
+    optimizer: str = knob("adam", "how gradients change weights", choices=("adam", "sgd", "adagrad", "adadelta"))
     learning_rate: float = knob(3e-3, "highest learning rate", above=0.0)
+    schedule: str = knob(
+        "cosine",
+        "course of the learning rate: half a cosine down to final_rate, constant, or halved at even distances",
+        choices=("cosine", "constant", "halving"),
+    )
     warmup_steps: int = knob(100, "updates over which the learning rate rises from 0", minimum=0)
-    final_rate: float = knob(0.05, "learning rate at the end, as a share of the highest", minimum=0.0, maximum=1.0)
-    weight_decay: float = knob(0.0, "decoupled weight decay", minimum=0.0)
+    final_rate: float = knob(
+        0.05, "schedule cosine: learning rate at the end, as a share of the highest", minimum=0.0, maximum=1.0
+    )
+    halving_start: float = knob(
+        0.5, "schedule halving: share of the run after which the rate is halved first", minimum=0.0, maximum=1.0
+    )
+    halvings: int = knob(5, "schedule halving: how often the rate is halved", minimum=1, maximum=100)
+    average: str = knob("tokens", "what the loss of an update is divided by", choices=("tokens", "exchanges"))
+    weight_decay: float = knob(0.0, "weight decay, with adam decoupled", minimum=0.0)
     clip: float = knob(1.0, "gradients are scaled down to this norm", above=0.0)
     label_smoothing: float = knob(0.0, "probability spread over the whole vocabulary", minimum=0.0, maximum=0.5)
     validations: int = knob(10, "validations in a run", minimum=1)

@@ -18,12 +18,14 @@ from .errors import SettingsError, TrainingError
 from .files import full_disk_explained, write_atomically
 from .loop import Loop
 from .nn.device import choose_device
+from .nn.encoder_decoder import check_vector_size
 from .plugins import Plugins
 from .preparation import Prepared, prepare
 from .progress import Progress
 from .run_settings import DEFAULT_MODEL, RunSettings, kind_of, resolve_settings
 from .settings import LENGTHS, Tables, TrainSettings, build
 from .text.corpus import open_corpus
+from .text.vectors import vector_size
 
 __all__ = ["Training"]
 
@@ -106,6 +108,10 @@ class Training:
         self.settings = resolve_settings(
             self._corpora, self._model_name or DEFAULT_MODEL, self._preset, self._size, self._given, self._plugins
         )
+        size = getattr(self.settings.config, "embedding_size", None)
+        if self.settings.data.vectors and size is not None:
+            # looked at before the corpus is read, which may take long
+            check_vector_size(size, vector_size(Path(self.settings.data.vectors)))
 
     def _refuse_existing(self) -> None:
         """Raise where the folder holds more than a preparation that a crash cut short."""
@@ -194,10 +200,11 @@ class Training:
                     prepared = stage
                 else:
                     yield stage
-            assert prepared is not None
-            self._write_new(prepared)
         assert prepared is not None
-        self._loop = Loop(self.bot, self.settings, prepared, self._plugins, self._device)
+        loop = Loop(self.bot, self.settings, prepared, self._plugins, self._device)
+        if not self._resume:
+            self._write_new(prepared)
+        self._loop = loop
         if self._resume:
             yield from self._loop.restore()
         yield from self._loop.events()

@@ -12,6 +12,7 @@ def checkpoint(step):
         {"weight": torch.full((3,), float(step))},
         {"0.exp_avg": torch.randn(2)},
         {"cpu": torch.get_rng_state()},
+        {"000": torch.randn(2, 3)},
     )
 
 
@@ -30,7 +31,7 @@ def test_only_the_newest_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-10", "step-100"]
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "random.safetensors", "state.json"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "random.safetensors", "minds.safetensors", "state.json"])
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, name, damage):
     checkpoint(1).save(tmp_path, keep=2)

@@ -13,6 +13,7 @@ from s2sbot import BotError, CorpusError, DeviceError, SettingsError, TokenizerE
 from s2sbot.bot import read_description
 from s2sbot.checkpoint import Checkpoint
 from s2sbot.loop import Loop
+from s2sbot.plugins import Plugins
 from s2sbot.trainer import Training
 
 
@@ -68,7 +69,8 @@ def test_a_run_tells_what_happens_and_leaves_a_bot(pairs, bot):
 def test_the_settings_of_a_run_are_written_whole(pairs, bot):
     run_to_end(s2sbot.training(pairs, bot=bot, settings=tables(steps=2)))
     written = tomllib.loads((bot / "training" / "settings.toml").read_text("utf-8"))
-    assert written["model"] == {"name": "attention", "cell": "lstm", "depth": 1, "share_embeddings": True, **MODEL}
+    knobs = {**dataclasses.asdict(Plugins().model("attention").Config()), **MODEL}
+    assert written["model"] == {"name": "attention", **{k: v for k, v in knobs.items() if v is not None}}
     assert written["train"]["steps"] == 2
     assert written["data"]["tokenizer"] == "words"
     assert written["decode"]["method"] == "greedy"

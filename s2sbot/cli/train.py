@@ -25,9 +25,10 @@ STOPPED = 75
 @click.argument("corpus", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--bot", type=click.Path(path_type=Path), help="Folder to write the bot into.")
 @click.option("--model", help="Model plugin.  [default: attention]")
-@click.option("--preset", help="Named settings of the model.")
+@click.option("--preset", help="Named settings of the model; --list-settings names them.")
 @click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
 @click.option("--vocab-size", type=int, help="Token ids; chosen from the corpus where not given.")
+@click.option("--vectors", help="Word vectors to start from: a word2vec, GloVe or fastText text file.")
 @click.option("--size", type=click.Choice(sorted(SIZES, reverse=True)), help="The one dial: fills every knob.")
 @click.option("--budget", help="Time to train, as 90s, 15m or 2h.  [default: 15m]")
 @click.option("--epochs", type=int, help="Passes over the corpus, instead of a budget.")
@@ -42,7 +43,7 @@ STOPPED = 75
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any knob, as model.dropout=0.3.")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with tables data, model, train, decode.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the bot folder.")
-@click.option("--list-settings", is_flag=True, help="List every knob with its default, and exit.")
+@click.option("--list-settings", is_flag=True, help="List every knob of --model and its presets, and exit.")
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -106,7 +107,7 @@ def _settings(options: dict[str, Any]) -> Tables:
     """Lay --config, the options with a name of their own, and --set over each other."""
     budget = options["budget"]
     named = {
-        "data": {"tokenizer": options["tokenizer"], "vocab_size": options["vocab_size"]},
+        "data": {"tokenizer": options["tokenizer"], "vocab_size": options["vocab_size"], "vectors": options["vectors"]},
         "train": {
             "budget": None if budget is None else parse_duration(budget),
             **{name: options[name] for name in ("epochs", "steps", "seed", "device")},
@@ -148,17 +149,27 @@ def _list_settings(model: str) -> None:
     import dataclasses
 
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ..plugins import Plugins
     from ..settings import DataSettings, DecodeSettings, TrainSettings
 
-    config = Plugins().model(model).Config
+    chosen = Plugins().model(model)
     table = Table(box=None, pad_edge=False)
     for title in ("knob", "default", "meaning"):
         table.add_column(title, overflow="fold")
-    for name, kind in (("data", DataSettings), ("model", config), ("train", TrainSettings), ("decode", DecodeSettings)):
+    for name, kind in (
+        ("data", DataSettings),
+        ("model", chosen.Config),
+        ("train", TrainSettings),
+        ("decode", DecodeSettings),
+    ):
         for field in dataclasses.fields(kind):
             default = "" if field.default is None else str(field.default)
-            table.add_row(f"{name}.{field.name}", default, field.metadata.get("help", ""))
-    Console().print(table)
+            choices = field.metadata.get("choices")
+            among = f" ({', '.join(choices)})" if choices else ""
+            table.add_row(f"{name}.{field.name}", default, escape(field.metadata.get("help", "") + among))
+    console = Console()
+    console.print(table)
+    console.print(f"\npresets of {model}: {', '.join(chosen.presets) or 'none'}", highlight=False)

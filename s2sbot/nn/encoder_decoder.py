@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+
+from ..errors import SettingsError
 
 __all__ = [
     "EncoderDecoder",
     "Memory",
     "State",
     "Step",
+    "check_vector_size",
     "load_model_tensors",
     "model_tensors",
+    "put_vectors",
     "select_rows",
     "state_from_bytes",
     "state_to_bytes",
@@ -144,6 +150,42 @@ def _first_names(model: nn.Module) -> dict[str, str]:
     first: dict[int, str] = {}
     tensors = model.state_dict(keep_vars=True)
     return {name: first.setdefault(id(tensor), name) for name, tensor in tensors.items()}
+
+
+def put_vectors(model: EncoderDecoder, vectors: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> None:
+    """Put pretrained vectors into the tables of source and target.
+
+    They are scaled, all by one number, to the deviation that the table has by itself: the lengths of vectors differ
+    widely between their makers, and the output layer may be tied to them.
+
+    Args:
+        vectors: (token ids, [found, size]) for the source's and the target's table.
+
+    Raises:
+        SettingsError: where the model has no tables, or theirs have another size.
+    """
+    tables = model.embeddings()
+    if tables is None:
+        raise SettingsError(f"{type(model).__name__} has no table for word vectors", "leave data.vectors out")
+    for table, (ids, rows) in dict(zip(tables, vectors, strict=True)).items():
+        check_vector_size(table.embedding_dim, rows.shape[1])
+        new = torch.from_numpy(np.array(rows))
+        with torch.no_grad():
+            new = new * (table.weight.std() / new.std().clamp_min(1e-12)).to(new.device)
+            table.weight[torch.from_numpy(np.array(ids))] = new.to(table.weight)
+
+
+def check_vector_size(table: int, given: int) -> None:
+    """Refuse vectors of another size than the table's.
+
+    Raises:
+        SettingsError: it says how to give the table their size.
+    """
+    if table != given:
+        raise SettingsError(
+            f"the word vectors have {given} numbers, model.embedding_size is {table}",
+            f"give the table their size with --set model.embedding_size={given}",
+        )
 
 
 def state_to_bytes(state: State) -> bytes | None:

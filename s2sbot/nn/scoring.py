@@ -11,9 +11,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from .batch import Batch
-from .encoder_decoder import EncoderDecoder
+from .dataset import Packed, Update, dialogue_slots, sequential_batches, sequential_dialogues
+from .encoder_decoder import EncoderDecoder, State, select_rows
 
-__all__ = ["Score", "batch_loss", "evaluate"]
+__all__ = [
+    "Minds",
+    "Score",
+    "UpdateLoss",
+    "batch_loss",
+    "evaluate",
+    "in_dialogue_order",
+    "turn_loss",
+    "update_loss",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +50,112 @@ def batch_loss(model: EncoderDecoder, batch: Batch, *, label_smoothing: float = 
 
     Only real positions reach the output layer, which is two thirds of the arithmetic of a small model.
     """
-    memory = model.encode(batch.source, batch.source_mask)
+    loss, tokens, _ = turn_loss(model, batch, (), label_smoothing=label_smoothing)
+    return loss, tokens
+
+
+def turn_loss(
+    model: EncoderDecoder, batch: Batch, carry: State, *, label_smoothing: float = 0.0
+) -> tuple[Tensor, Tensor, State]:
+    """Return what `batch_loss` does of turns that go on from `carry`, and what the turns after them start from."""
+    memory = model.encode(batch.source, batch.source_mask, carry)
     step = model.decode(batch.target_input, memory, memory.state)
     logits = model.project(step.hidden[batch.target_mask])
     wanted = batch.target_output[batch.target_mask]
     loss = functional.cross_entropy(logits.float(), wanted, reduction="sum", label_smoothing=label_smoothing)
-    return loss, batch.target_mask.sum()
+    return loss, batch.target_mask.sum(), model.carry(memory, step.state)
+
+
+class Minds:
+    """What open dialogues have in mind, by slot, from one update to the next.
+
+    state  each [slots, ...]; empty before anything was kept, and for a model without a mind
+    """
+
+    def __init__(self, slots: int, state: State = ()) -> None:
+        self.slots, self.state = slots, state
+
+    def recall(self, update: Update) -> State:
+        """Return what the dialogues of an update start from; zeros for those that begin."""
+        if not self.state or not len(update.slots):
+            return ()
+        device = self.state[0].device
+        fresh = torch.from_numpy(update.fresh).to(device)
+        chosen = select_rows(self.state, torch.from_numpy(update.slots).to(device))
+        return tuple(part.masked_fill(fresh.view(-1, *[1] * (part.dim() - 1)), 0.0) for part in chosen)
+
+    def keep(self, update: Update, state: State) -> None:
+        """Keep what the dialogues of an update ended in; no gradient goes back through it."""
+        if not state or not len(update.slots):
+            return
+        if not self.state:
+            self.state = tuple(part.new_zeros(self.slots, *part.shape[1:]) for part in state)
+        slots = torch.from_numpy(update.slots).to(state[0].device)
+        self.state = tuple(
+            kept.index_copy(0, slots, part.detach()) for kept, part in zip(self.state, state, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLoss:
+    """The summed loss of an update in nats, with its gradients, and what it was taken over."""
+
+    nats: Tensor
+    target_tokens: int
+    source_tokens: int
+    exchanges: int
+
+
+def update_loss(
+    model: EncoderDecoder, packed: Packed, update: Update, minds: Minds, *, label_smoothing: float = 0.0
+) -> UpdateLoss:
+    """Return the loss of an update; dialogues go on from `minds`, which is left as they end.
+
+    Gradients go back through all turns of the update, and no further.
+    """
+    device = next(model.parameters()).device
+    carry, ended, losses = minds.recall(update), [], []
+    targets = sources = exchanges = 0
+    for turn, rows in enumerate(update.turns):
+        if carry and turn:
+            ended.append(tuple(part[len(rows) :] for part in carry))
+            carry = tuple(part[: len(rows)] for part in carry)
+        batch = packed.batch(rows).to(device)
+        loss, count, carry = turn_loss(model, batch, carry, label_smoothing=label_smoothing)
+        losses.append(loss)
+        targets += int(count)
+        sources += int(batch.source_mask.sum())
+        exchanges += len(batch)
+    if carry:
+        minds.keep(update, tuple(torch.cat(parts) for parts in zip(carry, *reversed(ended), strict=True)))
+    return UpdateLoss(torch.stack(losses).sum(), targets, sources, exchanges)
+
+
+def in_dialogue_order(model: EncoderDecoder, packed: Packed) -> bool:
+    """Tell whether a model learns these exchanges in the order of their dialogues."""
+    return model.stateful and packed.has_dialogues
 
 
 @torch.no_grad()
-def evaluate(model: EncoderDecoder, batches: Iterable[Batch]) -> Score:
-    """Score a model in evaluation mode, and leave it in the mode it was in."""
+def evaluate(model: EncoderDecoder, packed: Packed, *, batch_tokens: int) -> Score:
+    """Score a model in evaluation mode, and leave it in the mode it was in.
+
+    A model with a mind goes through each dialogue from its beginning.
+    """
     was_training = model.training
     model.eval()
     nats, tokens = 0.0, 0
+    updates: Iterable[Update]
+    if in_dialogue_order(model, packed):
+        updates = sequential_dialogues(packed, batch_tokens)
+    else:
+        updates = map(Update.of_batch, sequential_batches(packed, batch_tokens))
+    minds = Minds(dialogue_slots(packed, batch_tokens, 1))
     try:
-        for batch in batches:
-            loss, count = batch_loss(model, batch)
-            nats += float(loss)
-            tokens += int(count)
+        for update in updates:
+            loss = update_loss(model, packed, update, minds)
+            nats += float(loss.nats)
+            tokens += loss.target_tokens
     finally:
         model.train(was_training)
     return Score(nats, tokens)

@@ -291,7 +291,7 @@ def _to_exchanges(
     dialogues = [item for item in items if isinstance(item, Dialogue)]
     exchanges = [item for item in items if isinstance(item, Exchange)]
     dialogues += cues_to_dialogues(cues, name, scene_gap=scene_gap)
-    for dialogue in dialogues:
-        exchanges += dialogue_to_exchanges(dialogue, context_turns=context_turns)
+    for number, dialogue in enumerate(dialogues):
+        exchanges += dialogue_to_exchanges(dialogue, context_turns=context_turns, number=number)
     found.cues, found.dialogues = len(cues), len(dialogues)
     return tuple(exchanges)

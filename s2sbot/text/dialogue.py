@@ -50,13 +50,17 @@ class Dialogue:
 class Exchange:
     """What a model learns from: one reply to `source`, or one translation of it.
 
-    `context` holds the turns before `source`, oldest first.
+    context   the turns before `source`, oldest first
+    dialogue  number of the dialogue in its file that it was cut from; None for a pair that stands alone
+    turn      number of `source` among the turns of that dialogue
     """
 
     source: str
     target: str
     context: tuple[str, ...] = ()
     origin: Origin = Origin("")
+    dialogue: int | None = None
+    turn: int = 0
 
 
 @runtime_checkable

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from .cleaning import clean_line, split_speakers
 from .dialogue import Cue, Dialogue, Exchange, Origin, Turn
 
-__all__ = ["cues_to_dialogues", "dialogue_to_exchanges"]
+__all__ = ["cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges"]
 
 LONGEST_CUE = 20.0
 """Seconds that a cue counts as shown at most; a watermark of an hour holds no scene together."""
@@ -66,11 +66,32 @@ def _goes_on(last: Turn, turn: Turn) -> bool:
     return not last.text.endswith(_SENTENCE_ENDS) and (turn.text[0].islower() or last.text.endswith(","))
 
 
-def dialogue_to_exchanges(dialogue: Dialogue, *, context_turns: int) -> Iterator[Exchange]:
-    """Yield every turn with the one that answers it, and up to `context_turns` turns from before."""
+def dialogue_to_exchanges(dialogue: Dialogue, *, context_turns: int, number: int | None = None) -> Iterator[Exchange]:
+    """Yield every turn with the one that answers it, and up to `context_turns` turns from before.
+
+    Args:
+        number: that of the dialogue in its file.
+    """
     turns = dialogue.turns
     for index in range(len(turns) - 1):
         context = tuple(turn.text for turn in turns[max(0, index - context_turns) : index])
         start = turns[index].start
         origin = dialogue.origin if start is None else Origin(dialogue.origin.file, seconds=start)
-        yield Exchange(turns[index].text, turns[index + 1].text, context, origin)
+        yield Exchange(turns[index].text, turns[index + 1].text, context, origin, number, index)
+
+
+def previous_exchanges(exchanges: Sequence[Exchange]) -> list[int]:
+    """Return for each exchange the index of the one that comes before it where two people talk, or -1.
+
+    One says a turn and the other answers it, so the exchange before begins two turns earlier. Exchanges stand in the
+    order of their files; one that was left out between them is a break.
+    """
+    previous = []
+    dialogue: tuple[str, int | None] | None = None
+    seen: dict[int, int] = {}
+    for index, exchange in enumerate(exchanges):
+        if (exchange.origin.file, exchange.dialogue) != dialogue:
+            dialogue, seen = (exchange.origin.file, exchange.dialogue), {}
+        previous.append(-1 if exchange.dialogue is None else seen.get(exchange.turn - 2, -1))
+        seen[exchange.turn] = index
+    return previous

@@ -6,7 +6,7 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Generator, Iterator, Sequence, Set
+from collections.abc import Generator, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from ..errors import TokenizerError
 from .tokenizer import RESERVED, Tokenizer
 
-__all__ = ["WordVectors", "read_vectors"]
+__all__ = ["WordVectors", "read_vectors", "vector_size"]
 
 LINES_A_BLOCK = 2**12
-BLOCKS_A_TELL = 16
+TELL_EVERY = 2**16
+"""Lines between two words of how far it has come."""
 BUFFER = 2**20
 _LARGEST = float(np.finfo(np.float32).max)
 _AGAIN = "the file is damaged or cut short: download or write it again"
@@ -40,20 +41,21 @@ class WordVectors:
     read: int
 
 
-def read_vectors(path: Path, tokenizer: Tokenizer, *, tell: Callable[[int, int], None] | None = None) -> WordVectors:
+def read_vectors(path: Path, tokenizer: Tokenizer) -> Generator[tuple[int, int], None, WordVectors]:
     """Read the vectors of a tokenizer's words from the text formats of word2vec, GloVe and fastText, gzipped or not.
 
     An id's word is its decoded text; where the file does not have that spelling, the lower-cased one counts. Of words
-    that are repeated, the first counts. `tell` is given the bytes read, of a gzipped file those before unpacking, and
-    the bytes of the file, about each 65,536 lines and at the end.
+    that are repeated, the first counts. Yields the bytes read, of a gzipped file those before unpacking, and the bytes
+    of the file, about each 65,536 lines; the generator's return value is what was found.
 
     Raises:
         TokenizerError: for a file that cannot be read, is none of these formats, is damaged, or has none of the words.
     """
     spellings = dict(_spellings(tokenizer))
-    with closing(_lines(path, tell)) as lines:
+    place = _Place()
+    with closing(_lines(path, place)) as lines:
         form, numbered = _begin(path, lines)
-        rows, read = _collect(form, numbered, frozenset(chain.from_iterable(spellings.values())))
+        rows, read = yield from _collect(form, numbered, frozenset(chain.from_iterable(spellings.values())), place)
     if form.words is not None and form.words != read:
         cut = "cut short: " if read < form.words else ""
         raise TokenizerError(f"{path}: {cut}the header says {form.words} words, {read} are there", _AGAIN)
@@ -64,6 +66,20 @@ def read_vectors(path: Path, tokenizer: Tokenizer, *, tell: Callable[[int, int],
     return WordVectors(np.array(list(found), np.int64), np.stack(list(found.values())), read)
 
 
+def vector_size(path: Path) -> int:
+    """Return how many numbers a word of such a file has, by its first lines alone; raises as `read_vectors` does."""
+    with closing(_lines(path, _Place())) as lines:
+        return _begin(path, lines)[0].dimension
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a file has been read, in bytes, and how many it has."""
+
+    done: int = 0
+    total: int = 0
+
+
 def _spellings(tokenizer: Tokenizer) -> Iterator[tuple[int, tuple[bytes, bytes]]]:
     """Yield each id that means text with the UTF-8 of its word, as it is and lower-cased."""
     for index in range(RESERVED, len(tokenizer)):
@@ -71,15 +87,9 @@ def _spellings(tokenizer: Tokenizer) -> Iterator[tuple[int, tuple[bytes, bytes]]
             yield index, (text.encode("utf-8", "surrogatepass"), text.lower().encode("utf-8", "surrogatepass"))
 
 
-def _lines(path: Path, tell: Callable[[int, int], None] | None) -> Generator[bytes, None, None]:
-    # apart from `_blocks`, so that what goes wrong in `tell` is not taken for a fault of the file
-    total = 0
-    for count, (done, total, block) in enumerate(_blocks(path)):
-        if tell is not None and count and count % BLOCKS_A_TELL == 0:
-            tell(done, total)
+def _lines(path: Path, place: _Place) -> Generator[bytes, None, None]:
+    for place.done, place.total, block in _blocks(path):
         yield from block
-    if tell is not None:
-        tell(total, total)
 
 
 def _blocks(path: Path) -> Iterator[tuple[int, int, list[bytes]]]:
@@ -178,8 +188,8 @@ def _trailing_numbers(tokens: Sequence[bytes]) -> int:
 
 
 def _collect(
-    form: _Format, numbered: Iterator[tuple[int, bytes]], wanted: Set[bytes]
-) -> tuple[dict[bytes, NDArray[np.float32]], int]:
+    form: _Format, numbered: Iterator[tuple[int, bytes]], wanted: Set[bytes], place: _Place
+) -> Generator[tuple[int, int], None, tuple[dict[bytes, NDArray[np.float32]], int]]:
     """Return the vectors of the words that are wanted, and how many words there are in all."""
     rows: dict[bytes, NDArray[np.float32]] = {}
     read, dimension = 0, form.dimension
@@ -193,6 +203,8 @@ def _collect(
             continue
         word = word or form.split(line, number)[0]
         read += 1
+        if read % TELL_EVERY == 0:
+            yield place.done, place.total
         # words are compared as bytes: what is no UTF-8 equals none of them
         if word in wanted and word not in rows:
             rows[word] = form.vector(line, number)

@@ -104,6 +104,7 @@ def test_saved_and_loaded_is_the_same(tmp_path, pairs):
     again = Packed.load(tmp_path, "train")
     assert [again.row(index) for index in range(len(again))] == pairs
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "train.previous.npy",
         "train.source_ends.npy",
         "train.source_ids.npy",
         "train.target_ends.npy",

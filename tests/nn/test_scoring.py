@@ -6,7 +6,7 @@ import pytest
 import torch
 from s2sbot_attention import Attention, AttentionConfig
 
-from s2sbot.nn import Batch, Score, batch_loss, evaluate
+from s2sbot.nn import Batch, Packed, Score, batch_loss, evaluate
 
 CONFIG = AttentionConfig(embedding_size=8, hidden_size=8, dropout=0.5)
 
@@ -32,8 +32,8 @@ def test_the_loss_is_the_summed_log_likelihood_of_real_tokens():
 def test_scoring_is_the_same_in_one_batch_and_in_many():
     model = small()
     pairs = [([20, 21], [23]), ([22], [24, 25, 26]), ([23, 24, 25], [20, 20])]
-    whole = evaluate(model, [Batch.collate(*map(list, zip(*pairs, strict=True)))])
-    parts = evaluate(model, [Batch.collate([source], [target]) for source, target in pairs])
+    whole = evaluate(model, Packed.pack(pairs), batch_tokens=1_000)
+    parts = evaluate(model, Packed.pack(pairs), batch_tokens=1)
     assert whole.tokens == parts.tokens == 9
     assert whole.nats == pytest.approx(parts.nats, rel=1e-5)
     assert model.training, "scoring must leave the model in the mode it was in"

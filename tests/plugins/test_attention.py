@@ -4,6 +4,7 @@ import pytest
 import torch
 from s2sbot_attention import Attention, AttentionConfig
 
+from s2sbot import SettingsError
 from s2sbot.nn import Batch, batch_loss, generate
 from s2sbot.settings import DecodeSettings
 from s2sbot.testing import check_model
@@ -19,7 +20,15 @@ def test_contract(cell, depth, share):
 
 
 def test_odd_sizes_fit():
-    check_model(Attention, AttentionConfig(embedding_size=7, hidden_size=9))
+    check_model(Attention, AttentionConfig(embedding_size=7, hidden_size=9, bidirectional=False))
+    check_model(Attention, AttentionConfig(embedding_size=7, hidden_size=9, encoder_size=4))
+
+
+def test_sizes_that_cannot_be_are_refused():
+    with pytest.raises(SettingsError, match=r"model\.hidden_size cannot be 9 with model\.bidirectional"):
+        AttentionConfig(hidden_size=9)
+    with pytest.raises(SettingsError, match="model.score cannot be 'dot' with states of 8 and an encoder of 6"):
+        AttentionConfig(hidden_size=8, encoder_size=6, score="dot")
 
 
 def test_source_and_target_may_have_vocabularies_of_their_own():

@@ -1,6 +1,5 @@
 """A path becomes exchanges, with an account of what was read and what was not."""
 
-import dataclasses
 import io
 import re
 import zipfile
@@ -41,7 +40,9 @@ def lines(documents):
 def test_one_file(tmp_path, read):
     (tmp_path / "a.srt").write_text(SRT)
     documents, report = read(tmp_path / "a.srt")
-    assert [dataclasses.astuple(one) for one in documents[0].exchanges] == [("Hello.", "Hi.", (), ("a.srt", None, 1.0))]
+    assert documents[0].exchanges == (
+        Exchange("Hello.", "Hi.", origin=Origin("a.srt", seconds=1.0), dialogue=0, turn=0),
+    )
     assert (documents[0].name, documents[0].reader, documents[0].paired) == ("a.srt", "subtitles", False)
     assert (report.files, report.cues, report.dialogues, report.exchanges, report.skipped) == (1, 2, 1, 1, [])
 

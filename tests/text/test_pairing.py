@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2sbot import Cue, Dialogue, Origin, Turn, clean_line
+from s2sbot import Cue, Dialogue, Exchange, Origin, Turn, clean_line
 from s2sbot.text import cues_to_dialogues, dialogue_to_exchanges
+from s2sbot.text.pairing import previous_exchanges
 
 
 def turns(*cues, scene_gap=10.0):
@@ -156,3 +157,43 @@ def test_distinct_cues_are_all_said(texts):
 def test_a_cue_that_is_shown_for_hours_holds_no_scenes_together():
     cues = [Cue(0, 36_000, "A watermark."), Cue(1, 2, "Hi."), Cue(100, 101, "Hello."), Cue(200, 201, "Bye.")]
     assert len(list(cues_to_dialogues(cues, "f", scene_gap=10.0))) == 3
+
+
+# What comes before
+
+
+def cut(*dialogues, file="f"):
+    """Return the exchanges of dialogues with so many turns each."""
+    return [
+        exchange
+        for number, turns in enumerate(dialogues)
+        for exchange in dialogue_to_exchanges(
+            Dialogue(tuple(Turn(f"{number}.{turn}") for turn in range(turns)), Origin(file)),
+            context_turns=0,
+            number=number,
+        )
+    ]
+
+
+def test_the_exchange_before_begins_two_turns_earlier():
+    exchanges = cut(5, 3)
+    assert [exchange.source for exchange in exchanges] == ["0.0", "0.1", "0.2", "0.3", "1.0", "1.1"]
+    assert previous_exchanges(exchanges) == [-1, -1, 0, 1, -1, -1]
+
+
+def test_an_exchange_that_was_left_out_is_a_break():
+    exchanges = cut(8)
+    del exchanges[2]
+    assert [exchange.turn for exchange in exchanges] == [0, 1, 3, 4, 5, 6]
+    assert previous_exchanges(exchanges) == [-1, -1, 1, -1, 2, 3]
+
+
+def test_files_and_dialogues_do_not_run_into_each_other():
+    missing = cut(5, 5)
+    del missing[4:6]  # the second dialogue begins with its third turn
+    assert previous_exchanges(missing) == [-1, -1, 0, 1, -1, -1]
+    assert previous_exchanges(cut(3, file="a") + cut(5, file="b")[2:]) == [-1, -1, -1, -1]
+
+
+def test_pairs_stand_alone():
+    assert previous_exchanges([Exchange("a", "b"), Exchange("c", "d"), Exchange("e", "f")]) == [-1, -1, -1]

@@ -1,0 +1,108 @@
+"""A model with a mind learns in dialogue order, is resumed to the bit, and keeps its mind in chat and store."""
+
+import pytest
+import torch
+from small import tables, write_pairs, write_subtitles
+
+import s2sbot
+from s2sbot.bot import read_description
+from s2sbot.checkpoint import Checkpoint
+from s2sbot.nn.encoder_decoder import state_from_bytes
+from s2sbot.store import Store
+
+
+def settings(**train):
+    return {**tables(**train), "data": {"tokenizer": "words", "valid_share": 0.2, "scene_gap": 60.0}}
+
+
+def train(corpus, bot, **options):
+    with s2sbot.training(corpus, bot=bot, **options) as run:
+        return list(run)
+
+
+def newest(bot):
+    steps = sorted((bot / "training" / "checkpoints").iterdir(), key=lambda path: int(path.name[5:]))
+    return Checkpoint.load(steps[-1])
+
+
+@pytest.fixture
+def film(tmp_path):
+    return write_subtitles(tmp_path / "film.srt", scenes=8)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "adagrad", "adadelta"])
+@pytest.mark.parametrize("model", ["stateful-broadcast", "peek"])
+def test_a_run_that_was_stopped_goes_on_to_the_bit(film, tmp_path, model, optimizer):
+    straight, halted = tmp_path / "straight.bot", tmp_path / "halted.bot"
+    knobs = settings(optimizer=optimizer, checkpoint_every=1e9)
+    train(film, straight, model=model, settings=knobs)
+    with s2sbot.training(film, bot=halted, model=model, settings=knobs) as run:
+        for progress in run:
+            if progress.kind == "validation":
+                run.stop()
+    assert newest(halted).state["step"] < 12
+    with s2sbot.training(bot=halted, resume=True) as run:
+        list(run)
+    one, other = newest(straight), newest(halted)
+    assert one.state["step"] == other.state["step"] == 12
+    for part in ("weights", "optimizer", "random", "minds"):
+        first, second = getattr(one, part), getattr(other, part)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first), part
+
+
+def test_minds_are_in_the_checkpoint_of_a_model_that_has_them(film, tmp_path):
+    train(film, tmp_path / "a.bot", model="stateful-broadcast", settings=settings())
+    assert len(newest(tmp_path / "a.bot").minds) == 2
+    train(film, tmp_path / "b.bot", model="simple", settings=settings())
+    assert not newest(tmp_path / "b.bot").minds
+
+
+def test_a_mind_without_dialogues_learns_as_any_model(tmp_path):
+    pairs = write_pairs(tmp_path / "pairs.tsv")
+    events = train(pairs, tmp_path / "a.bot", model="stateful-broadcast", settings=tables())
+    assert events[-1].perplexity
+    assert not newest(tmp_path / "a.bot").minds
+
+
+@pytest.fixture
+def bot(film, tmp_path):
+    train(film, tmp_path / "mind.bot", model="stateful-broadcast", settings=settings(steps=30))
+    return s2sbot.load(tmp_path / "mind.bot")
+
+
+def test_a_conversation_goes_on_from_the_carried_state(bot):
+    talk = bot.conversation()
+    talk.reply("Hello.")
+    first = talk._carry
+    assert [tuple(part.shape) for part in first] == [(1, 32), (1, 32)]
+    second = talk.reply("Who are you?")
+    fresh = bot.conversation().reply("Who are you?")
+    # the same words, another mind: another log-probability
+    assert second.score != pytest.approx(fresh.score, abs=1e-6)
+    talk.restart()
+    assert talk.reply("Who are you?") == fresh
+
+
+def test_the_state_is_saved_with_the_message_and_restored_to_the_bit(bot, tmp_path):
+    with Store.open(tmp_path / "conversations.db") as store:
+        talk = bot.conversation(store=store)
+        talk.reply("Hello.")
+        talk.reply("Where are we going?")
+        carried = talk._carry
+        message = store.path(talk.id)[-1]
+        kept = state_from_bytes(message.state, torch.device("cpu"))
+        assert all(torch.equal(one, other) for one, other in zip(kept, carried, strict=True))
+        again = bot.conversation(store=store, resume=talk.id)
+        assert all(torch.equal(one, other) for one, other in zip(again._carry, carried, strict=True))
+        assert again.reply("Thank you.").score == talk.reply("Thank you.").score
+
+
+def test_a_bot_without_carrying_has_no_mind(film, tmp_path):
+    knobs = settings(steps=4)
+    knobs["model"] = {**knobs["model"], "carry": False}
+    train(film, tmp_path / "none.bot", model="stateful-broadcast", settings=knobs)
+    talk = s2sbot.load(tmp_path / "none.bot").conversation()
+    talk.reply("Hello.")
+    assert talk._carry == ()
+    assert read_description(tmp_path / "none.bot").config["carry"] is False

@@ -1,0 +1,113 @@
+"""Pretrained word vectors stand in the model's tables when training begins, and what does not fit is refused early."""
+
+import numpy as np
+import pytest
+import torch
+from small import tables, write_pairs
+
+import s2sbot
+from s2sbot import RESERVED, SettingsError, TokenizerError
+from s2sbot.loop import Loop
+from s2sbot.nn.encoder_decoder import put_vectors
+from s2sbot.plugins import Plugins
+from s2sbot.preparation import Prepared
+from s2sbot.run_settings import RunSettings
+
+SIZE = 24
+WORDS = ("hello", "who", "water", "tea", "never-seen")
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return write_pairs(tmp_path / "pairs.tsv")
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    random = np.random.default_rng(0)
+    rows = {word: 5 * random.normal(size=SIZE) for word in WORDS}
+    path = tmp_path / "vectors.txt"
+    lines = [f"{word} {' '.join(f'{number:.5f}' for number in row)}" for word, row in rows.items()]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def knobs(vectors, **data):
+    settings = tables()
+    return {**settings, "data": {**settings["data"], "vectors": str(vectors), **data}}
+
+
+def start(pairs, bot, settings, model="attention"):
+    """Train a few steps, and return the messages and the model as it was before the first step."""
+    with s2sbot.training(pairs, bot=bot, model=model, settings=settings) as run:
+        messages = [progress.message for progress in run]
+        tokenizers = run._loop.prepared.tokenizers
+    plugins = Plugins()
+    prepared = Prepared.load(bot / "training" / "data", tokenizers)
+    written = RunSettings.from_file(bot / "training" / "settings.toml", plugins)
+    loop = Loop(bot, written, prepared, plugins, torch.device("cpu"))
+    return messages, loop.model, tokenizers
+
+
+def given(vectors):
+    lines = [line.split(" ") for line in vectors.read_text("utf-8").splitlines()]
+    return {word: torch.tensor([float(number) for number in numbers]) for word, *numbers in lines}
+
+
+@pytest.mark.parametrize("model", ["simple", "stateful-broadcast", "peek", "attention"])
+def test_the_tables_start_from_the_vectors(pairs, vectors, tmp_path, model):
+    messages, made, tokenizers = start(pairs, tmp_path / "a.bot", knobs(vectors), model)
+    [told] = [message for message in messages if "have a vector" in message]
+    # Hello, Who, water and tea: the capitals of the corpus find the lower-cased spelling
+    assert told.startswith("4 of ")
+    assert f"{SIZE} numbers" in told
+    table = made.embeddings()[0].weight.detach()
+    for word, spelled in (("Hello", "hello"), ("Who", "who"), ("water", "water"), ("tea", "tea")):
+        [index] = tokenizers[0].encode(word)
+        wanted = given(vectors)[spelled]
+        found = table[index]
+        assert torch.allclose(found / found.norm(), wanted / wanted.norm(), atol=1e-4)
+        # scaled to what the table has by itself, where vectors of a length near 1 are the rule
+        assert 0.5 < float(found.norm()) < 2
+
+
+def test_source_and_target_may_have_tables_of_their_own(pairs, vectors, tmp_path):
+    _, made, tokenizers = start(pairs, tmp_path / "a.bot", knobs(vectors, share_tokenizer=False))
+    source, target = made.embeddings()
+    assert source is not target
+    assert tokenizers[0].encode("Hello") != [1]
+    [index] = tokenizers[1].encode("water")
+    wanted = given(vectors)["water"]
+    row = target.weight.detach()[index]
+    assert torch.allclose(row / row.norm(), wanted / wanted.norm(), atol=1e-4)
+
+
+def test_vectors_of_another_size_are_refused_before_the_corpus_is_read(pairs, vectors, tmp_path):
+    settings = knobs(vectors)
+    settings["model"] = {**settings["model"], "embedding_size": 32}
+    run = s2sbot.training(pairs, bot=tmp_path / "a.bot", settings=settings)
+    with pytest.raises(SettingsError, match=r"have 24 numbers, model\.embedding_size is 32.*embedding_size=24"), run:
+        raise AssertionError("it was entered")
+    assert not (tmp_path / "a.bot").exists()
+
+
+def test_a_file_with_a_ragged_line_is_named_and_leaves_no_folder(pairs, vectors, tmp_path):
+    with vectors.open("a", encoding="utf-8") as stream:
+        stream.write("ragged 1 2 3\n")
+    with pytest.raises(TokenizerError, match=r"vectors\.txt, line 6: 3 numbers follow the word, 24 are expected"):
+        start(pairs, tmp_path / "a.bot", knobs(vectors))
+    assert not (tmp_path / "a.bot").exists()
+
+
+def test_a_model_without_tables_says_so():
+    class Without(torch.nn.Module):
+        def embeddings(self):
+            return None
+
+    with pytest.raises(SettingsError, match="Without has no table for word vectors"):
+        put_vectors(Without(), [(np.array([RESERVED]), np.ones((1, 4), np.float32))] * 2)
+
+
+def test_the_bot_says_where_its_vectors_come_from(pairs, vectors, tmp_path):
+    start(pairs, tmp_path / "a.bot", knobs(vectors))
+    assert "vectors.txt" in (tmp_path / "a.bot" / "card.md").read_text("utf-8")
