@@ -128,9 +128,9 @@ def training(
             for progress in run:
                 print(progress.step, progress.loss)
 
-    Nothing is read or written before the `with` is entered; leaving it saves. The model is `attention` where none is
-    named; `settings` has the tables data, model, train and decode. With `resume` the run in `bot` goes on from its last
-    checkpoint.
+    Nothing is read or written before the `with` is entered; leaving it saves. Where no model is named it is the
+    preset's, or else `attention`; `settings` has the tables data, model, train and decode. With `resume` the run in
+    `bot` goes on from its last checkpoint.
 
     Raises:
         S2SBotError: on entering, for anything a user can mend.

@@ -25,7 +25,7 @@ from .settings import (
 )
 from .text.corpus import Corpus
 
-__all__ = ["DEFAULT_BUDGET", "DEFAULT_MODEL", "RunSettings", "kind_of", "resolve_settings"]
+__all__ = ["DEFAULT_BUDGET", "DEFAULT_MODEL", "RunSettings", "kind_of", "model_of", "resolve_settings"]
 
 DEFAULT_MODEL = "attention"
 DEFAULT_BUDGET = 900.0
@@ -87,7 +87,9 @@ def resolve_settings(
     """
     kind = plugins.model(model)
     if preset is not None and preset not in kind.presets:
-        raise SettingsError(f"the model {model!r} has no preset {preset!r}", nearest(preset, kind.presets))
+        owners = _owners(preset, plugins)
+        hint = f"it is one of --model {' and of --model '.join(owners)}" if owners else nearest(preset, kind.presets)
+        raise SettingsError(f"the model {model!r} has no preset {preset!r}", hint)
     if size is not None and size not in SIZES:
         raise SettingsError(f"no size {size!r}", nearest(size, SIZES))
     layers: list[Tables] = [FOR_TRANSLATION] if kind_of(corpora) == "translate" else []
@@ -108,6 +110,27 @@ def resolve_settings(
         # an id then means one word in the source and another in the target
         merged["model"]["share_embeddings"] = False
     return RunSettings._build(model, merged, plugins)
+
+
+def model_of(preset: str | None, plugins: Plugins) -> str:
+    """Return the model that is meant where none is named: the one that has the preset, or else the default.
+
+    Raises:
+        SettingsError: where no model has the preset, or several have.
+    """
+    if preset is None:
+        return DEFAULT_MODEL
+    owners = _owners(preset, plugins)
+    if len(owners) > 1:
+        raise SettingsError(f"the models {' and '.join(owners)} have a preset {preset!r}", "say which with --model")
+    if not owners:
+        known = {name for offer in plugins.models().values() for name in offer.value.presets}
+        raise SettingsError(f"no model has a preset {preset!r}", nearest(preset, known))
+    return owners[0]
+
+
+def _owners(preset: str, plugins: Plugins) -> list[str]:
+    return sorted(name for name, offer in plugins.models().items() if preset in offer.value.presets)
 
 
 def _has_knob(config: type[Any], name: str) -> bool:

@@ -22,7 +22,7 @@ from .nn.encoder_decoder import check_vector_size
 from .plugins import Plugins
 from .preparation import Prepared, prepare
 from .progress import Progress
-from .run_settings import DEFAULT_MODEL, RunSettings, kind_of, resolve_settings
+from .run_settings import RunSettings, kind_of, model_of, resolve_settings
 from .settings import LENGTHS, Tables, TrainSettings, build
 from .text.corpus import open_corpus
 from .text.vectors import vector_size
@@ -105,9 +105,8 @@ class Training:
         self._corpora = [open_corpus(path, source=source, target=target) for path in self._paths]
         self._valid = [open_corpus(path, source=source, target=target) for path in self._valid_paths]
         kind_of([*self._corpora, *self._valid])
-        self.settings = resolve_settings(
-            self._corpora, self._model_name or DEFAULT_MODEL, self._preset, self._size, self._given, self._plugins
-        )
+        model = self._model_name or model_of(self._preset, self._plugins)
+        self.settings = resolve_settings(self._corpora, model, self._preset, self._size, self._given, self._plugins)
         size = getattr(self.settings.config, "embedding_size", None)
         if self.settings.data.vectors and size is not None:
             # looked at before the corpus is read, which may take long

@@ -9,7 +9,7 @@ from small import write_pairs
 import s2sbot
 from s2sbot import SettingsError
 from s2sbot.plugins import Plugins
-from s2sbot.run_settings import resolve_settings
+from s2sbot.run_settings import model_of, resolve_settings
 from s2sbot.text.corpus import open_corpus
 
 PLUGINS = Plugins()
@@ -87,3 +87,16 @@ def test_uniform_and_orthogonal_first_weights(pairs):
 def test_an_unknown_preset_names_the_nearest(pairs):
     with pytest.raises(SettingsError, match=r"no preset 'bahdanau'.*bahdanau2015"):
         resolve_settings([open_corpus(pairs)], "attention", "bahdanau", None, {}, PLUGINS)
+
+
+def test_a_preset_names_its_model(pairs, tmp_path):
+    knobs = {
+        "train": {"steps": 2, "batch_tokens": 120, "validations": 1, "threads": 1},
+        "data": {"tokenizer": "words", "vocab_size": None, "valid_share": 0.2},
+        "model": {"embedding_size": 16, "hidden_size": 16},
+    }
+    with s2sbot.training(pairs, bot=tmp_path / "a.bot", preset="cho2014-small", settings=knobs) as run:
+        list(run)
+        assert run.settings.model == "peek"
+    with pytest.raises(SettingsError, match=r"no model has a preset 'cho'.*cho2014"):
+        model_of("cho", PLUGINS)

@@ -24,7 +24,7 @@ STOPPED = 75
 @click.command(no_args_is_help=True)
 @click.argument("corpus", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--bot", type=click.Path(path_type=Path), help="Folder to write the bot into.")
-@click.option("--model", help="Model plugin.  [default: attention]")
+@click.option("--model", help="Model plugin.  [default: that of --preset, or attention]")
 @click.option("--preset", help="Named settings of the model; --list-settings names them.")
 @click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
 @click.option("--vocab-size", type=int, help="Token ids; chosen from the corpus where not given.")
@@ -71,6 +71,7 @@ def train(
     Examples:
       s2sbot train subtitles.zip --bot friends.bot --budget 15m
       s2sbot train data/train --source de --target en --bot de-en.bot --epochs 10
+      s2sbot train data/train --source de --target en --bot paper.bot --preset bahdanau2015-small
       s2sbot train --bot friends.bot --resume --budget 1h
     """
     if list_settings:

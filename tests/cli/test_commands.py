@@ -107,6 +107,9 @@ def test_list_settings_names_every_knob(run):
     shown = run("train", "--list-settings").stdout
     for knob in ("data.vocab_size", "model.hidden_size", "train.learning_rate", "decode.beam_size"):
         assert knob in shown
+    assert "general" in shown, "the choices of a knob"
+    assert "bahdanau2015-small" in shown
+    assert "[encoder," in run("train", "--list-settings", "--model", "simple").stdout
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,15 @@ def test_list_settings_names_every_knob(run):
         (["train", "pairs.tsv", "--bot", "b", "--budget", "1m", "--steps", "3"], 1, "contradict"),
         (["train", "pairs.tsv", "--bot", "b", "--config", "nowhere.toml"], 1, "nowhere.toml"),
         (["train", "pairs.tsv", "--bot", "b", "--config", "bad.toml"], 1, "bad.toml"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "model.depth=0"], 1, "model.depth cannot be 0"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "model.depth=[1,0]"], 1, "model.depth cannot be 0"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "model.depth=[1,2,3]"], 1, "a whole number or a list of 2"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "model.hidden_size=9"], 1, "each direction has half"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "model.score=cosine"], 1, "general"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "train.optimizer=adamw"], 1, "'adam'"),
+        (["train", "pairs.tsv", "--bot", "b", "--preset", "cho2015"], 1, "'cho2014'"),
+        (["train", "pairs.tsv", "--bot", "b", "--model", "simple", "--preset", "cho2014"], 1, "--model peek"),
+        (["train", "pairs.tsv", "--bot", "b", "--vectors", "nowhere.txt"], 1, "cannot read nowhere.txt"),
         (["train", "--bot", "b", "--resume"], 1, "no run to resume"),
         (["chat", "nowhere.bot"], 1, "no bot"),
         (["chat", "nowhere.bot", "--continue", "--no-store"], 2, "--no-store"),
