@@ -23,7 +23,7 @@ COMMANDS: Final = {
     "evaluate": "Say how well a bot foresees a corpus.",
     "corpus": "Look into a corpus.",
     "history": "Read, search, export and delete stored conversations.",
-    "plugins": "List models, tokenizers, readers and broken plugins.",
+    "plugins": "List and check models, tokenizers and readers.",
 }
 
 

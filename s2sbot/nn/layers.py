@@ -14,7 +14,7 @@ from ..settings import nearest
 from .original import OriginalAttention, OriginalSeq2Seq, OriginalSimple
 from .padding import check_mask, move_together
 from .sizes import LayerOptions, Sizes, depth_pair, input_shape, whole
-from .textbook import AttentionCore, ContextCore, Minds
+from .textbook import AttentionCore, ContextCore, Kept
 
 __all__ = ["AttentionSeq2Seq", "Seq2Seq", "SimpleSeq2Seq", "load_original_weights"]
 
@@ -43,7 +43,7 @@ class _Seq2SeqLayer(nn.Module):
         self.teacher_force = options.get("teacher_force", False)
         self.original = options.get("original", False)
         self.bidirectional = options.get("bidirectional", self.bidirectional_by_default)
-        self.minds: Minds = ((), ())
+        self.kept: Kept = ((), ())
         sizes = Sizes(self.input_dim, self.hidden_dim, self.output_length, self.output_dim, self.depth, dropout)
         if self.original:
             self._refuse_new(options)
@@ -73,7 +73,7 @@ class _Seq2SeqLayer(nn.Module):
 
     def reset_states(self) -> None:
         """Let a stateful layer start anew at the next call."""
-        self.minds = ((), ())
+        self.kept = ((), ())
 
     def forward(self, x: Tensor, target: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """Map [batch, input_length, input_dim] to [batch, output_length, output_dim].
@@ -95,17 +95,17 @@ class _Seq2SeqLayer(nn.Module):
         if self.original:
             original: Tensor = self.core(x, truth, mask)
             return original
-        lengths = torch.full((x.shape[0],), x.shape[1], device=x.device)
+        lengths: Tensor | None = None
         if mask is not None:
             x, lengths, _ = move_together(x, mask)
             x = x[:, : int(lengths.max())]
         outputs: Tensor
         # a layer may have been moved or made double since the batch before
-        kept, begun = (tuple(part.to(x) for part in state) for state in self.minds)
-        outputs, minds = self.core(x, lengths, truth, (kept, begun))
+        encoder, decoder = (tuple(part.to(x) for part in state) for state in self.kept)
+        outputs, kept = self.core(x, lengths, truth, (encoder, decoder))
         if self.stateful:
-            encoder, decoder = (tuple(part.detach() for part in state) for state in minds)
-            self.minds = (encoder, decoder)
+            encoder, decoder = (tuple(part.detach() for part in state) for state in kept)
+            self.kept = (encoder, decoder)
         return outputs
 
     def _check_input(self, x: Tensor, mask: Tensor | None) -> None:
@@ -116,10 +116,10 @@ class _Seq2SeqLayer(nn.Module):
             raise LayerError(f"the input is {list(x.shape)}, the layer takes [{listed}]")
         if mask is not None:
             check_mask(mask, x.shape[0], x.shape[1])
-        kept = [part.shape[0] for state in self.minds for part in state[:1]]
-        if kept and kept[0] != x.shape[0]:
+        rows = [part.shape[0] for state in self.kept for part in state[:1]]
+        if rows and rows[0] != x.shape[0]:
             raise LayerError(
-                f"a batch of {x.shape[0]}, but the state that is kept is that of a batch of {kept[0]}",
+                f"a batch of {x.shape[0]}, but the state that is kept is that of a batch of {rows[0]}",
                 "call reset_states() before a batch of another size",
             )
 

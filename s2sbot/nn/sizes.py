@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypedDict
 
 from torch import nn
@@ -78,9 +79,14 @@ def depth_pair(depth: int | Sequence[int]) -> tuple[int, int]:
     pair = tuple(depth) if isinstance(depth, Sequence) else (depth, depth)
     if len(pair) != 2:
         raise LayerError(f"depth={depth!r} has {len(pair)} numbers", "give one, or two: (encoder, decoder)")
-    if not all(isinstance(number, int) and not isinstance(number, bool) and number >= 1 for number in pair):
+    if not all(_is_whole(number) for number in pair):
         raise LayerError(f"depth={depth!r}", "a depth is a whole number from 1")
-    return pair[0], pair[1]
+    return int(pair[0]), int(pair[1])
+
+
+def _is_whole(number: Any) -> bool:
+    """Say whether that is a whole number from 1, of numpy too."""
+    return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= 1
 
 
 def whole(options: LayerOptions, name: str) -> int:
@@ -89,9 +95,9 @@ def whole(options: LayerOptions, name: str) -> int:
     Raises:
         LayerError: where it is no whole number from 1.
     """
-    number = options.get(name)
-    if isinstance(number, int) and not isinstance(number, bool) and number >= 1:
-        return number
+    number: Any = options.get(name)
+    if _is_whole(number):
+        return int(number)
     raise LayerError(f"{name} is not given" if number is None else f"{name}={number!r}", "it is a whole number from 1")
 
 

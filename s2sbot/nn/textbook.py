@@ -15,9 +15,9 @@ from .recurrent import Recurrent, RecurrentLayer, deep_cell
 from .sizes import Sizes
 from .stack import Readout, Stack
 
-__all__ = ["AttentionCore", "ContextCore", "Minds", "broadcast"]
+__all__ = ["AttentionCore", "ContextCore", "Kept", "broadcast"]
 
-Minds = tuple[State, State]
+Kept = tuple[State, State]
 """What a stateful layer keeps from batch to batch: the encoder's state and the decoder's."""
 
 
@@ -42,21 +42,22 @@ class _Encoder(nn.Module):
         self.forwards = Recurrent(size, hidden, depth=depth, **stack)
         self.backwards = Recurrent(size, hidden, depth=depth, **stack) if bidirectional else None
 
-    def forward(self, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor, State, State]:
+    def forward(self, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, Tensor, State, State]:
         """Return every step's output, each row's last, the final state, and that which a next batch starts from.
 
         The last differs where there are two directions: only the forward one goes on from batch to batch.
         """
+        full = torch.full((x.shape[0],), x.shape[1], device=x.device) if lengths is None else lengths
         outputs, carried = self._run(self.forwards.stack, x, lengths, state)
-        last, final = last_real(outputs, lengths), carried
+        last, final = last_real(outputs, full), carried
         if self.backwards is not None:
-            back, other = self._run(self.backwards.stack, reverse_rows(x, lengths), lengths, ())
-            last = last + last_real(back, lengths)
-            outputs = outputs + reverse_rows(back, lengths)
+            back, other = self._run(self.backwards.stack, reverse_rows(x, full), lengths, ())
+            last = last + last_real(back, full)
+            outputs = outputs + reverse_rows(back, full)
             final = tuple(one + two for one, two in zip(carried, other, strict=True))
         return outputs, last, final, carried
 
-    def _run(self, stack: Stack, x: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, State]:
+    def _run(self, stack: Stack, x: Tensor, lengths: Tensor | None, state: State) -> tuple[Tensor, State]:
         return stack.unrolled(x, lengths, state) if self.unroll else stack.sequence(x, lengths, state)
 
 
@@ -98,12 +99,12 @@ class ContextCore(nn.Module):
         )
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor, truth: Tensor | None, minds: Minds) -> tuple[Tensor, Minds]:
+    def forward(self, x: Tensor, lengths: Tensor | None, truth: Tensor | None, kept: Kept) -> tuple[Tensor, Kept]:
         """Map [batch, input_length, input_dim] to [batch, output_length, output_dim]."""
-        _, last, final, carried = self.encoder(x, lengths, minds[0])
+        _, last, final, carried = self.encoder(x, lengths, kept[0])
         context = self.context(self.dropout(last))
         first = torch.zeros_like(context) if self.peek else context
-        start = broadcast(final, self.parts, self.tensors) if self.broadcast_state else minds[1]
+        start = broadcast(final, self.parts, self.tensors) if self.broadcast_state else kept[1]
         start = start or self.decoder.cell.zeros(x)[:-1]
         outputs, state = self.decoder(context, state=(*start, first), target=truth)
         return outputs, (carried, () if self.broadcast_state else state[:-1])
@@ -135,16 +136,16 @@ class AttentionCore(nn.Module):
         self.output = nn.Sequential(nn.Linear(hidden, sizes.output_dim), activation)
         self.dropout = nn.Dropout(sizes.dropout)
 
-    def forward(self, x: Tensor, lengths: Tensor, truth: Tensor | None, minds: Minds) -> tuple[Tensor, Minds]:
+    def forward(self, x: Tensor, lengths: Tensor | None, truth: Tensor | None, kept: Kept) -> tuple[Tensor, Kept]:
         """Map [batch, input_length, input_dim] to [batch, output_length, output_dim]."""
-        values, _, _, carried = self.encoder(x, lengths, minds[0])
+        values, _, _, carried = self.encoder(x, lengths, kept[0])
         values = self.dropout(values)
-        mask = torch.arange(values.shape[1], device=x.device) < lengths.unsqueeze(1)
+        mask = None if lengths is None else torch.arange(values.shape[1], device=x.device) < lengths.unsqueeze(1)
         keys = self.attention.keys(values)
         hidden = x.new_zeros(x.shape[0], self.decoder.output_size)
         state = self.decoder.zeros(x)
-        if minds[1]:
-            state, hidden = minds[1][:-1], minds[1][-1]
+        if kept[1]:
+            state, hidden = kept[1][:-1], kept[1][-1]
         y, outputs = x.new_zeros(x.shape[0], self.output_dim), []
         for time in range(self.output_length):
             if truth is not None and time:

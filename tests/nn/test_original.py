@@ -445,10 +445,11 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed() -> None:
             assert torch.equal(parameter, kept)
 
 
-@pytest.mark.parametrize("other", [SimpleSeq2Seq(**SIZES), nn.Linear(2, 3), nn.Sequential()], ids=repr)
-def test_only_the_originals_layers_take_its_weights(other) -> None:
-    with pytest.raises(LayerError, match=r"this \w+ does not compute what the original does .*original=True"):
-        load_original_weights(other, [])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_only_the_originals_layers_take_its_weights(layer) -> None:
+    for other in (LAYERS[layer](**SIZES), nn.Linear(2, 3), nn.Sequential(LAYERS[layer](**SIZES, original=True))):
+        with pytest.raises(LayerError, match=r"this \w+ does not compute what the original does .*original=True"):
+            load_original_weights(other, [])
 
 
 # What the original cannot do

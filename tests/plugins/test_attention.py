@@ -1,4 +1,4 @@
-"""The model `attention` fulfils the contract, in every shape it comes in, and learns."""
+"""The model `attention`: sizes of its own, weights over the source alone, and that it learns."""
 
 import pytest
 import torch
@@ -7,27 +7,19 @@ from s2sbot_attention import Attention, AttentionConfig
 from s2sbot import SettingsError
 from s2sbot.nn import Batch, batch_loss, generate
 from s2sbot.settings import DecodeSettings
-from s2sbot.testing import check_model
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("depth", [1, 2])
-@pytest.mark.parametrize("share", [True, False])
-def test_contract(cell, depth, share):
-    check_model(
-        Attention, AttentionConfig(cell=cell, depth=depth, share_embeddings=share, embedding_size=12, hidden_size=10)
-    )
+from s2sbot.testing.findings import require, run_checks
+from s2sbot.testing.model import checks_of_model
 
 
 def test_odd_sizes_fit():
-    check_model(Attention, AttentionConfig(embedding_size=7, hidden_size=9, bidirectional=False))
-    check_model(Attention, AttentionConfig(embedding_size=7, hidden_size=9, encoder_size=4))
+    for sizes in ({"hidden_size": 9, "bidirectional": False}, {"hidden_size": 9, "encoder_size": 4}):
+        require(run_checks(checks_of_model(Attention, AttentionConfig(embedding_size=7, **sizes))))
 
 
 def test_sizes_that_cannot_be_are_refused():
     with pytest.raises(SettingsError, match=r"model\.hidden_size cannot be 9 with model\.bidirectional"):
         AttentionConfig(hidden_size=9)
-    with pytest.raises(SettingsError, match="model.score cannot be 'dot' with states of 8 and an encoder of 6"):
+    with pytest.raises(SettingsError, match=r"model\.score cannot be 'dot' with states of 8 and an encoder of 6"):
         AttentionConfig(hidden_size=8, encoder_size=6, score="dot")
 
 
