@@ -188,35 +188,34 @@ class Update:
 
 def dialogue_slots(packed: Packed, batch_tokens: int, turns: int) -> int:
     """Return how many dialogues are open at the same time."""
-    return OPEN_DIALOGUES * _lanes(packed, batch_tokens, turns)
+    sources, targets = packed.lengths()
+    return OPEN_DIALOGUES * max(1, round(batch_tokens / (turns * float((sources + targets).mean()))))
 
 
 def epoch_dialogues(packed: Packed, batch_tokens: int, *, turns: int, seed: int, epoch: int) -> list[Update]:
     """Return the updates of one epoch in dialogue order; the same for the same seed and epoch, anywhere.
 
-    An update takes `turns` turns of so many dialogues that they have about `batch_tokens` tokens. Dialogues come in
-    random order, cut after `LONGEST_DIALOGUE` exchanges. Many are open at a time, and those whose next turns are of
-    like length go together: two thirds of an update are real tokens then, of dialogues in any order two fifths.
+    An update takes `turns` turns of as many dialogues as `batch_tokens` tokens with padding have room for. Dialogues
+    come in random order, cut after `LONGEST_DIALOGUE` exchanges. Many are open at a time, and those whose next turns
+    are of like length go together: two thirds of an update are real tokens then, of dialogues in any order two fifths.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     dialogues = _dialogues(packed)
     order = [dialogues[index] for index in random.permutation(len(dialogues))]
-    lanes = _lanes(packed, batch_tokens, turns)
     updates = []
-    desk = _Desk(packed, order, OPEN_DIALOGUES * lanes, turns)
+    desk = _Desk(packed, order, dialogue_slots(packed, batch_tokens, turns), turns)
     while desk.open_slots.any():
         anchor = random.choice(np.flatnonzero(desk.open_slots))
-        updates.append(desk.take(int(anchor), lanes))
+        updates.append(desk.take(int(anchor), batch_tokens))
     return updates
 
 
 def sequential_dialogues(packed: Packed, batch_tokens: int) -> Iterator[Update]:
     """Yield every exchange once, in dialogue order, the longest dialogues first."""
     dialogues = sorted(_dialogues(packed), key=len, reverse=True)
-    lanes = _lanes(packed, batch_tokens, 1)
-    desk = _Desk(packed, dialogues, OPEN_DIALOGUES * lanes, 1)
+    desk = _Desk(packed, dialogues, dialogue_slots(packed, batch_tokens, 1), 1)
     while desk.open_slots.any():
-        yield desk.take(int(np.flatnonzero(desk.open_slots)[0]), lanes)
+        yield desk.take(int(np.flatnonzero(desk.open_slots)[0]), batch_tokens)
 
 
 class _Desk:
@@ -249,11 +248,15 @@ class _Desk:
         place = int(self.place[slot])
         return self.rows[slot][place : place + self.turns]
 
-    def take(self, anchor: int, lanes: int) -> Update:
-        """Take the next turns of the dialogues whose next turns are most like those in slot `anchor`."""
+    def take(self, anchor: int, batch_tokens: int) -> Update:
+        """Take the next turns of the dialogues whose next turns are most like those in slot `anchor`.
+
+        They are as many as `batch_tokens` tokens with padding have room for, but at least one.
+        """
         slots = np.flatnonzero(self.open_slots)
-        distance = np.abs(self.keys[slots] - self.keys[anchor]).sum(1)
-        chosen = slots[np.argsort(distance, kind="stable")[:lanes]].tolist()
+        nearest = slots[np.argsort(np.abs(self.keys[slots] - self.keys[anchor]).sum(1), kind="stable")]
+        padded = np.maximum.accumulate(self.keys[nearest]).sum(1) * np.arange(1, len(nearest) + 1)
+        chosen = nearest[: max(1, int((padded <= batch_tokens).sum()))].tolist()
         chosen.sort(key=lambda slot: -len(self._next(slot)))
         taken = [self._next(slot) for slot in chosen]
         fresh = self.place[chosen] == 0
@@ -266,11 +269,6 @@ class _Desk:
             else:
                 self._look(slot)
         return update
-
-
-def _lanes(packed: Packed, batch_tokens: int, turns: int) -> int:
-    sources, targets = packed.lengths()
-    return max(1, round(batch_tokens / (turns * float((sources + targets).mean()))))
 
 
 def _dialogues(packed: Packed) -> list[list[int]]:

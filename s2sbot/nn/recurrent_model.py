@@ -105,15 +105,17 @@ class RecurrentModel(EncoderDecoder):
     def _tensors(self, depth: int) -> int:
         return self.decoder.layer_states * (1 if self.config.inner_broadcast_state else depth)
 
-    def encode_states(self, source: Tensor, source_mask: Tensor, carry: State = ()) -> tuple[Tensor, State]:
+    def encode_states(self, source: Tensor, source_mask: Tensor, begin: State = ()) -> tuple[Tensor, State]:
         """Return every step of the encoder, [batch, source_time, hidden_size], and its final states.
 
         The steps stand where their tokens do, also where they were read from the end; EOS is always read last.
+
+        Args:
+            begin: the encoder's first state; zeros where it is empty.
         """
         lengths = source_mask.sum(1)
         if self.config.reverse_source:
             source = reverse_rows(source, lengths - 1)
-        begin = broadcast(carry, self.decoder.layer_states, self.encoder_tensors) if carry else ()
         values, finals = self.encoder(self.dropout(self.source_embedding(source)), lengths, begin)
         return reverse_rows(values, lengths - 1) if self.config.reverse_source else values, finals
 
@@ -159,11 +161,15 @@ class ContextFirst(RecurrentModel):
 
     def encode(self, source: Tensor, source_mask: Tensor, carry: State = ()) -> Memory:
         """Read the source; `values` has no step that a decoder could look at but the last."""
-        _, finals = self.encode_states(source, source_mask, carry)
+        _, finals = self.encode_states(source, source_mask, self.begin(carry) if carry else ())
         context, state = self.context(finals), self.start(finals)
         if self.first is not None:
             _, state = self.decoder(self.first(self.dropout(context)).unsqueeze(1), None, state)
         return Memory(context.unsqueeze(1), source_mask[:, :1], state)
+
+    def begin(self, carry: State) -> State:
+        """Return the encoder's first state, given the decoder's last one of the turn before."""
+        return broadcast(carry, self.decoder.layer_states, self.encoder_tensors)
 
     def decode(self, tokens: Tensor, memory: Memory, state: State) -> Step:
         """Run over the target tokens."""

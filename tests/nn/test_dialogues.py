@@ -9,7 +9,7 @@ from s2sbot_simple import Simple, SimpleConfig
 from s2sbot_stateful_broadcast import StatefulBroadcast, StatefulBroadcastConfig
 
 from s2sbot.nn import Batch, Packed, evaluate
-from s2sbot.nn.dataset import LONGEST_DIALOGUE, dialogue_slots, epoch_dialogues, sequential_dialogues
+from s2sbot.nn.dataset import LONGEST_DIALOGUE, Update, dialogue_slots, epoch_dialogues, sequential_dialogues
 from s2sbot.nn.scoring import Minds, turn_loss, update_loss
 
 CONFIG = StatefulBroadcastConfig(embedding_size=8, hidden_size=8, dropout=0.0)
@@ -83,25 +83,29 @@ def test_a_slot_is_never_two_dialogues_at_once():
         assert counts == sorted(counts, reverse=True)
 
 
+def padded_tokens(data, update):
+    sources, targets = data.lengths()
+    return sum(len(rows) * (sources[rows].max() + targets[rows].max()) for rows in update.turns)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_an_update_has_room_for_no_more(turns):
+    data = packed([12] * 300)
+    updates = epoch_dialogues(data, 200, turns=turns, seed=1, epoch=0)
+    assert all(padded_tokens(data, update) <= 200 for update in updates)
+    assert np.mean([padded_tokens(data, update) for update in updates]) > 150
+    # where one dialogue alone is too long, it goes alone
+    assert {len(update.slots) for update in epoch_dialogues(data, 1, turns=turns, seed=1, epoch=0)} == {1}
+
+
 def test_turns_of_like_length_go_together():
     data = packed([12] * 300)
-
-    def real(updates):
-        sources, targets = data.lengths()
-        rows = [rows for update in updates for rows in update.turns]
-        total = sum(len(each) * (sources[each].max() + targets[each].max()) for each in rows)
-        return (sources + targets).sum() / total
-
-    together = real(epoch_dialogues(data, 200, turns=1, seed=1, epoch=0))
-    anyhow = real(_random_updates(data, 200))
-    assert together > 1.2 * anyhow
-
-
-def _random_updates(data, tokens):
-    from s2sbot.nn.dataset import Update
-
+    sources, targets = data.lengths()
+    total = (sources + targets).sum()
+    together = sum(padded_tokens(data, each) for each in epoch_dialogues(data, 200, turns=1, seed=1, epoch=0))
     rows = np.random.default_rng(0).permutation(len(data))
-    return [Update.of_batch(rows[begin : begin + 18]) for begin in range(0, len(rows), 18)]
+    anyhow = sum(padded_tokens(data, Update.of_batch(rows[begin : begin + 18])) for begin in range(0, len(rows), 18))
+    assert total / together > 0.85 > 0.65 > total / anyhow
 
 
 def by_hand(model, data, dialogues):
