@@ -31,7 +31,9 @@ def test_only_the_newest_are_kept(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-10", "step-100"]
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "random.safetensors", "minds.safetensors", "state.json"])
+@pytest.mark.parametrize(
+    "name", ["weights.safetensors", "optimizer.safetensors", "random.safetensors", "minds.safetensors", "state.json"]
+)
 @pytest.mark.parametrize("damage", ["cut", "flip", "missing"])
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, name, damage):
     checkpoint(1).save(tmp_path, keep=2)

@@ -179,7 +179,9 @@ def test_the_listener_hears(example, tmp_path: Path) -> None:
 
 def test_the_layer_of_the_readme_gives_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
     text = (ROOT / "README.md").read_text("utf-8")
-    [code] = [code for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "layer(" in code]
+    [code] = [
+        code for code in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL) if "layer(" in code
+    ]
     exec(code, {})
     assert capsys.readouterr().out.strip() == code.strip().rpartition("# ")[2]
 
