@@ -39,7 +39,8 @@ def deep_cell(
     _check_depth(depth)
     layers: list[nn.Module] = []
     for index in range(depth):
-        if index and dropout:
+        if index:
+            # there without dropout too, so that weights have the same names whatever it is
             layers.append(nn.Dropout(dropout))
         layers.append(make_cell(cell, input_size if index == 0 else hidden_size, hidden_size))
     return Stack(*layers, share_state=share_state)
@@ -282,7 +283,8 @@ class RecurrentLayer(nn.Module):
         lengths: Tensor | None = None
         if mask is not None:
             check_mask(mask, inputs.shape[0], inputs.shape[1])
-            inputs, lengths, back = move_together(inputs, mask)
+            # what stands in the padding may be so large that no gate keeps it out, or not even a number
+            inputs, lengths, back = move_together(inputs.masked_fill(~mask.unsqueeze(2), 0.0), mask)
             truth = move_together(truth, mask)[0] if truth is not None else None
         if self.go_backwards:
             inputs = reverse_rows(inputs, lengths if lengths is not None else _full(inputs))

@@ -137,7 +137,6 @@ class Feedback(Cell):
 
     def forced(self, inputs: Tensor, lengths: Tensor | None, state: State, truth: Tensor) -> tuple[Tensor, State]:
         """Run as `sequence` does, but as if every step had put out the truth, [batch, time, output_size]."""
-        state = state or self.zeros(inputs)
         outputs = []
         for time in range(inputs.shape[1]):
             real = None if lengths is None else lengths - time

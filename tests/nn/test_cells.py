@@ -276,6 +276,20 @@ def test_no_state_is_a_state_of_zeros(name):
         close([outputs, *final], [wanted, *wanted_final], 0)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@every_cell
+@with_or_without
+def test_a_gpu_gives_what_the_steps_give(name, lengths):
+    cell = make(name)
+    inputs, state = given_for(cell)
+    wanted, wanted_final = cell.unrolled(inputs, lengths, state)
+    moved = lengths if lengths is None else lengths.cuda()
+    found, final = cell.cuda().sequence(inputs.cuda(), moved, tuple(part.cuda() for part in state))
+    real = REAL.unsqueeze(2) if lengths is not None else torch.ones(1)
+    close([found.cpu() * real, *(part.cpu() for part in final)], [wanted * real, *wanted_final], 1e-8)
+
+
 @given(data=st.data(), name=st.sampled_from(sorted(MAKERS)))
 @settings(max_examples=25, deadline=None)
 def test_any_lengths_give_what_the_steps_give(data, name):
@@ -378,7 +392,11 @@ FUSED = {"LSTM": 0, "GRU": 0, "RNN": 0, "RNNBase": 0, "kind": 0, "lstm": 5, "gru
 """What calls a fused kernel, and where its dropout stands (0: only by name)."""
 
 
-@pytest.mark.parametrize("path", sorted([*(ROOT / "s2sbot").rglob("*.py"), *(ROOT / "plugins").glob("*.py")]), ids=str)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*(ROOT / "s2sbot").rglob("*.py"), *(ROOT / "plugins").glob("*.py")]),
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 def test_no_fused_kernel_is_given_a_dropout(path):
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in FUSED:
