@@ -24,7 +24,8 @@ SUTSKEVER: Mapping[str, Mapping[str, Any]] = {
         "carry": False,
     },
     "data": {"tokenizer": "words", "vocab_size": 80_000, "share_tokenizer": False},
-    # the rate falls by half every half pass from the fifth on; gradients are of 128 sentences' mean
+    # the rate falls by half every half pass from the fifth on, of which the paper makes seven and a half; gradients are
+    # the mean of 128 sentences; the paper's source vocabulary is of 160,000 words
     "train": {
         "epochs": 8,
         "batch_tokens": 7_000,
@@ -40,13 +41,14 @@ SUTSKEVER: Mapping[str, Mapping[str, Any]] = {
     "decode": {"method": "beam", "beam_size": 12},
 }
 VINYALS: Mapping[str, Mapping[str, Any]] = {
-    # its 4,096 are mapped to 2,048 before the softmax, as by the readout here; rate and initial weights are not told
+    # the paper maps its 4,096 to 2,048 before the softmax, by a linear map; it tells neither rate nor first weights
     "model": {
         "cell": "lstm",
         "embedding_size": 2048,
         "hidden_size": 4096,
         "depth": 2,
         "dropout": 0.0,
+        "tie_output": False,
         "initialisation": "uniform",
         "init_scale": 0.08,
     },

@@ -33,7 +33,7 @@ __all__ = [
     "write_description",
 ]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """The version of the folder's layout; a reader refuses a higher one."""
 _WEIGHTS: Final = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -46,6 +46,7 @@ class BotDescription:
 
     uuid        names the bot wherever its messages are kept
     kind        `chat` or `translate`
+    mind        True where the model learnt dialogues, so that what it has in mind goes from turn to turn
     model       name of the model; `config` holds its knobs, `source_vocab` and `target_vocab` its vocabularies' sizes
     tokenizer   name of the tokenizer; `shared` where source and target have the same one
     data        how sources are made: turns of context, seconds between scenes, tokens at most
@@ -63,6 +64,7 @@ class BotDescription:
     config: dict[str, Any]
     source_vocab: int
     target_vocab: int
+    mind: bool
     tokenizer: str
     shared: bool
     data: dict[str, Any]
@@ -109,8 +111,10 @@ def read_description(folder: Path) -> BotDescription:
             raise NewerFormatError(
                 f"{folder} has bot format {data['format']}, this s2sbot knows up to {FORMAT}", "upgrade s2sbot"
             )
+        if data["format"] < FORMAT:
+            raise BotError(f"{folder} was made by an s2sbot before its first release", "train it again")
         description = _checked(data)
-    except NewerFormatError:
+    except BotError:
         raise
     except (OSError, ValueError, TypeError, SettingsError) as error:
         raise BotError(f"{path} is damaged: {error}", "copy the whole bot folder again, or train it again") from error
@@ -128,7 +132,7 @@ def _is_file(path: Path) -> bool:
 def _checked(data: Mapping[str, Any]) -> BotDescription:
     kinds: dict[str, type | tuple[type, ...]] = {
         "uuid": str, "kind": str, "model": str, "config": dict, "source_vocab": int, "target_vocab": int,
-        "tokenizer": str, "shared": bool, "data": dict, "languages": list, "decode": dict, "weights": str,
+        "mind": bool, "tokenizer": str, "shared": bool, "data": dict, "languages": list, "decode": dict, "weights": str,
         "corpora": list, "metrics": dict, "versions": dict, "format": int,
     }  # fmt: skip
     unknown = sorted(set(data) - set(kinds))

@@ -210,13 +210,24 @@ class Conversation:
                     piece, shown = whole[len(shown) :], whole
                     yield piece
         except (GeneratorExit, KeyboardInterrupt):
+            self._think(source, latest)
             self._keep_reply(user, self._finish(text, latest, seed, complete=False), settings)
             raise
+        self._think(source, latest)
         reply = self._finish(text, latest, seed, complete=True)
         self._keep_reply(user, reply, settings)
         if reply.text[len(shown) :].strip() and reply.text.startswith(shown):
             yield reply.text[len(shown) :]
         return reply
+
+    def _think(self, source: list[int], latest: Hypothesis | None) -> None:
+        """Keep in mind what was said, up to its last word also where the reply was cut short."""
+        from .nn import decoding
+
+        if latest is not None and self.bot.description.mind:
+            complete = latest.complete
+            said = latest.carry if complete else decoding.carry_after(self.bot.model, source, latest, self._carry)
+            self._carry = said
 
     def _seeded(self) -> tuple[DecodeSettings, int | None]:
         """Return the settings with a seed that can be written down, and that seed where chance has a part."""
@@ -237,8 +248,6 @@ class Conversation:
             tokens=len(latest.tokens) if latest else 0,
         )
         self.turns += [text, said]
-        if latest is not None:
-            self._carry = latest.carry
         return reply
 
     def _keep_user(self, text: str) -> Message | None:
@@ -273,6 +282,7 @@ class Conversation:
         path = store.path(conversation_id)
         self._id = conversation_id
         self.turns = [message.text for message in path]
-        last = path[-1] if path else None
-        if last is not None and last.role == "bot" and last.bot_uuid == self.bot.description.uuid:
+        # a line that was never answered, as after a crash, leaves the mind as it was
+        last = next((message for message in reversed(path) if message.role == "bot"), None)
+        if last is not None and last.bot_uuid == self.bot.description.uuid:
             self._carry = state_from_bytes(last.state, next(self.bot.model.parameters()).device)

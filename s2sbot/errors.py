@@ -3,7 +3,7 @@
 S2SBotError                 exit code 1
 ├── SettingsError           an unknown knob, a value out of range, options that contradict each other
 ├── CorpusError             nothing to read, a missing language side, uneven pair files
-├── LayerError             sizes, shapes or weights that do not fit a layer; a ValueError too
+├── LayerError              sizes, shapes or weights that do not fit a layer; a ValueError too
 ├── TokenizerError          a vocabulary that the corpus cannot support, a damaged tokenizer
 ├── PluginError             something asked for that no plugin offers, or whose plugin is broken
 ├── BotError                a folder that is no bot, or a damaged one

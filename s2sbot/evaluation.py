@@ -74,7 +74,7 @@ def evaluate_bot(
             )
             for exchange in exchanges
         ),
-        previous_exchanges(exchanges),
+        previous_exchanges(exchanges) if description.mind else None,
     )
     score = evaluate(bot.model, packed, batch_tokens=BATCH_TOKENS)
     words = sum(len(exchange.target.split()) + 1 for exchange in exchanges)

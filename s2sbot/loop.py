@@ -67,7 +67,7 @@ class Loop:
         self._told_at = self._saved_at = 0.0
         self._loss = self._loss_tokens = self._tokens = self._stepping = 0.0
         self._samples: tuple[Sample, ...] = ()
-        self._updates = self._plan_epoch()
+        self._planned: tuple[int, list[Update]] = (-1, [])
 
     def restore(self) -> Iterator[Progress]:
         """Go back to the newest checkpoint that is whole; name those that are not."""
@@ -88,7 +88,6 @@ class Loop:
         self.elapsed = self._told_at = self._saved_at = state["elapsed"]
         self.best = math.inf if state["best"] is None else state["best"]
         self.validations = list(state["validations"])
-        self._updates = self._plan_epoch()
         yield Progress(kind="prepare", message=f"going on from step {self.step:,}", step=self.step)
 
     def events(self) -> Iterator[Progress]:
@@ -98,7 +97,8 @@ class Loop:
         yield self._event(
             "start",
             message=f"{self.settings.model}: {parameters / 1e6:.1f}M parameters, {facts['train']:,} exchanges,"
-            f" {facts['valid']:,} held out, {len(self._updates):,} updates an epoch, on {self.device}",
+            f" {facts['valid']:,} held out, {len(self._updates):,} updates an epoch, on {self.device}"
+            + ("; no dialogues in it, so no mind to keep" if self.model.stateful and not self._dialogues else ""),
         )
         while not self.stopping and self.fraction < 1.0:
             done, before = self.fraction, self.elapsed
@@ -129,7 +129,7 @@ class Loop:
         if train.steps:
             return self.step / train.steps
         if train.epochs:
-            return (self.epoch + self.position / len(self._updates)) / train.epochs
+            return self._epochs() / train.epochs
         return self.elapsed / (train.budget or 1.0)
 
     @property
@@ -138,6 +138,13 @@ class Loop:
         packed = self.prepared.train
         tokens = len(packed.source_ids) + len(packed.target_ids) + 2 * len(packed)
         return self.settings.train.batch_tokens or min(1_000, max(400, tokens // 100))
+
+    @property
+    def _updates(self) -> list[Update]:
+        """Return the updates of the epoch; they are planned when the first of them is due."""
+        if self._planned[0] != self.epoch:
+            self._planned = (self.epoch, self._plan_epoch())
+        return self._planned[1]
 
     def _plan_epoch(self) -> list[Update]:
         train, packed = self.settings.train, self.prepared.train
@@ -173,7 +180,6 @@ class Loop:
         self.position += 1
         if self.position == len(self._updates):
             self.epoch, self.position = self.epoch + 1, 0
-            self._updates = self._plan_epoch()
         self._torn = False
 
     def _count_bad(self) -> None:
@@ -254,6 +260,8 @@ class Loop:
             config=dataclasses.asdict(settings.config),
             source_vocab=len(self.prepared.tokenizers[0]),
             target_vocab=len(self.prepared.tokenizers[1]),
+            # what was never learnt is not to be carried
+            mind=self._dialogues,
             tokenizer=settings.data.tokenizer,
             shared=settings.data.share_tokenizer,
             data={
@@ -320,7 +328,7 @@ class Loop:
         return self._event("checkpoint")
 
     def _epochs(self) -> float:
-        return self.epoch + self.position / len(self._updates)
+        return self.epoch + (self.position / len(self._updates) if self.position else 0.0)
 
     def _last_perplexity(self) -> float | None:
         return self.validations[-1]["perplexity"] if self.validations else None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CorpusError, TrainingError
+from .errors import CorpusError, TokenizerError, TrainingError
 from .files import read_json, write_json
 from .nn.dataset import Packed, load_array, save_array
 from .plugins import Plugins
@@ -219,8 +219,16 @@ def _read_vectors(
                 yield Progress(kind="prepare", message=message, transient=True)
         found[id(tokenizer)] = (vectors.ids, vectors.vectors)
         words = len(tokenizer) - RESERVED
-        yield _stage(f"{len(vectors.ids):,} of {words:,} token ids have a vector of {vectors.vectors.shape[1]} numbers")
+        side = "" if tokenizers[0] is tokenizers[1] else f" of the {SIDES[len(found) - 1]}"
+        size = vectors.vectors.shape[1]
+        yield _stage(f"{len(vectors.ids):,} of {words:,} token ids{side} have a vector of {size} numbers")
     sides = tuple(found[id(tokenizer)] for tokenizer in tokenizers)
+    if not any(len(ids) for ids, _ in sides):
+        raise TokenizerError(
+            f"{path}: none of its words is in the vocabulary",
+            "take the tokenizer `words`, and vectors of the corpus's language: words are looked up as they are and in"
+            " lower case",
+        )
     return sides, {"file": path.name, "found": [len(ids) for ids, _ in sides]}
 
 

@@ -107,6 +107,11 @@ def resolve_settings(
     if not any(merged["train"].get(name) for name in LENGTHS):
         merged["train"]["budget"] = DEFAULT_BUDGET
     if merged["data"].get("share_tokenizer") is False and _has_knob(kind.Config, "share_embeddings"):
+        if above["model"].get("share_embeddings"):
+            raise SettingsError(
+                "data.share_tokenizer=false and model.share_embeddings=true contradict each other",
+                "an id then means one word in the source and another in the target: leave out one of the two",
+            )
         # an id then means one word in the source and another in the target
         merged["model"]["share_embeddings"] = False
     return RunSettings._build(model, merged, plugins)

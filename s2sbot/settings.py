@@ -180,6 +180,10 @@ def build(kind: type[Settings], values: Mapping[str, Any], table: str) -> Settin
         coerced = _coerce(value, hints[key], f"{table}.{key}")
         _check_limits(coerced, fields[key].metadata, f"{table}.{key}")
         checked[key] = coerced
+    for name, field in fields.items():
+        needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if needed and name not in checked:
+            raise SettingsError(f"{table}.{name} has no default", f"give it, as with --set {table}.{name}=...")
     return kind(**checked)
 
 

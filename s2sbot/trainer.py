@@ -18,13 +18,14 @@ from .errors import SettingsError, TrainingError
 from .files import full_disk_explained, write_atomically
 from .loop import Loop
 from .nn.device import choose_device
-from .nn.encoder_decoder import check_vector_size
+from .nn.encoder_decoder import check_tables
 from .plugins import Plugins
 from .preparation import Prepared, prepare
 from .progress import Progress
 from .run_settings import RunSettings, kind_of, model_of, resolve_settings
-from .settings import LENGTHS, Tables, TrainSettings, build
+from .settings import LENGTHS, Tables, TrainSettings, build, merge_tables
 from .text.corpus import open_corpus
+from .text.tokenizer import RESERVED
 from .text.vectors import vector_size
 
 __all__ = ["Training"]
@@ -107,10 +108,15 @@ class Training:
         kind_of([*self._corpora, *self._valid])
         model = self._model_name or model_of(self._preset, self._plugins)
         self.settings = resolve_settings(self._corpora, model, self._preset, self._size, self._given, self._plugins)
-        size = getattr(self.settings.config, "embedding_size", None)
-        if self.settings.data.vectors and size is not None:
-            # looked at before the corpus is read, which may take long
-            check_vector_size(size, vector_size(Path(self.settings.data.vectors)))
+        if self.settings.data.vectors:
+            self._check_vectors(Path(self.settings.data.vectors))
+
+    def _check_vectors(self, path: Path) -> None:
+        """Look at the size of the word vectors before the corpus is read, which may take long."""
+        size = vector_size(path)
+        with torch.device("meta"):
+            model = self._plugins.model(self.settings.model)(self.settings.config, 2 * RESERVED, 2 * RESERVED)
+        check_tables(model, (size, size))
 
     def _refuse_existing(self) -> None:
         """Raise where the folder holds more than a preparation that a crash cut short."""
@@ -131,13 +137,15 @@ class Training:
         before = RunSettings.from_file(file, self._plugins)
         allowed = {"budget", "epochs", "steps", "device", "threads"}
         changes = {key: value for key, value in self._given.get("train", {}).items() if key in allowed}
-        others = [
-            f"{table}.{key}"
-            for table, values in self._given.items()
-            for key, value in values.items()
-            if not (table == "train" and key in allowed)
-            and getattr(getattr(before, "config" if table == "model" else table), key, None) != value
-        ]
+        others = []
+        for table, values in merge_tables(self._given).items():
+            old = before.config if table == "model" else getattr(before, table)
+            new = build(type(old), {**dataclasses.asdict(old), **values}, table)
+            others += [
+                f"{table}.{key}"
+                for key in values
+                if not (table == "train" and key in allowed) and getattr(new, key) != getattr(old, key)
+            ]
         named = {
             "CORPUS": self._paths,
             "--valid": self._valid_paths,

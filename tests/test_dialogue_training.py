@@ -7,6 +7,7 @@ from small import tables, write_pairs, write_subtitles
 import s2sbot
 from s2sbot.bot import read_description
 from s2sbot.checkpoint import Checkpoint
+from s2sbot.nn import Batch, generate
 from s2sbot.nn.encoder_decoder import state_from_bytes
 from s2sbot.store import Store
 
@@ -106,3 +107,98 @@ def test_a_bot_without_carrying_has_no_mind(film, tmp_path):
     talk.reply("Hello.")
     assert talk._carry == ()
     assert read_description(tmp_path / "none.bot").config["carry"] is False
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_an_update_takes_as_many_turns_as_asked(film, tmp_path, turns):
+    with s2sbot.training(
+        film, bot=tmp_path / "a.bot", model="stateful-broadcast", settings=settings(bptt_turns=turns, steps=2)
+    ) as run:
+        list(run)
+        assert max(len(update.turns) for update in run._loop._updates) == turns
+
+
+def test_a_loss_that_is_not_finite_leaves_no_mind(film, tmp_path):
+    with s2sbot.training(film, bot=tmp_path / "a.bot", model="stateful-broadcast", settings=settings()) as run:
+        for progress in run:
+            if progress.kind == "validation":
+                break
+        loop = run._loop
+        assert loop._minds.state
+        kept = [parameter.detach().clone() for parameter in loop.model.parameters()]
+        with torch.no_grad():
+            loop.model.target_embedding.weight.fill_(float("nan"))
+        loop._train_step()
+        assert loop._minds.state == ()
+        assert loop.bad == 1
+        with torch.no_grad():
+            for parameter, values in zip(loop.model.parameters(), kept, strict=True):
+                parameter.copy_(values)
+
+
+def test_the_loss_is_the_mean_of_tokens_or_of_exchanges(film, tmp_path):
+    norms = {}
+    for average in ("tokens", "exchanges"):
+        knobs = settings(steps=1, average=average, optimizer="sgd", learning_rate=1.0, warmup_steps=0, clip=1e9)
+        bot = tmp_path / f"{average}.bot"
+        with s2sbot.training(film, bot=bot, model="simple", settings=knobs) as run:
+            for progress in run:
+                if progress.kind == "start":
+                    before = [parameter.detach().clone() for parameter in run._loop.model.parameters()]
+                    update = run._loop._updates[0]
+            after = list(run._loop.model.parameters())
+            batch = run._loop.prepared.train.batch(update.turns[0])
+        norms[average] = (
+            sum(float((one - other).detach().square().sum()) for one, other in zip(before, after, strict=True)) ** 0.5
+        )
+    ratio = int(batch.target_mask.sum()) / len(batch)
+    assert norms["exchanges"] / norms["tokens"] == pytest.approx(ratio, rel=1e-3)
+
+
+def test_a_bot_is_evaluated_in_the_order_of_dialogues(bot, film, tmp_path, monkeypatch):
+    from s2sbot import evaluation
+
+    ordered = evaluation.evaluate_bot(bot, film).perplexity
+    monkeypatch.setattr(evaluation, "previous_exchanges", lambda exchanges: [-1] * len(exchanges))
+    assert evaluation.evaluate_bot(bot, film).perplexity != pytest.approx(ordered, rel=1e-6)
+
+
+def test_what_was_never_learnt_is_not_carried(tmp_path):
+    train(write_pairs(tmp_path / "pairs.tsv"), tmp_path / "a.bot", model="stateful-broadcast", settings=tables())
+    bot = s2sbot.load(tmp_path / "a.bot")
+    assert not bot.description.mind
+    talk = bot.conversation()
+    first = talk.reply("Hello.")
+    assert talk.reply("Hello.") == first
+
+
+def test_a_reply_that_is_cut_short_is_kept_in_mind_to_its_last_word(bot):
+    talk = bot.conversation(max_length=2, min_length=2)
+    reply = talk.reply("Who are you?")
+    assert reply.tokens == 2
+    source = bot.source_tokenizer.encode("Who are you?")
+    [cut] = generate(bot.model, [source], talk.settings)
+    assert (len(cut.tokens), cut.complete, cut.carry) == (2, False, ())
+    batch = Batch.collate([source], [cut.tokens])
+    memory = bot.model.encode(batch.source, batch.source_mask)
+    wanted = bot.model.decode(batch.target_input, memory, memory.state).state
+    for one, other in zip(talk._carry, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_reply_that_is_stopped_is_kept_in_mind_too(bot):
+    talk = bot.conversation()
+    pieces = talk.stream("Who are you?")
+    next(pieces)
+    pieces.close()
+    assert talk._carry
+
+
+def test_a_line_that_was_never_answered_leaves_the_mind_as_it_was(bot, tmp_path):
+    with Store.open(tmp_path / "conversations.db") as store:
+        talk = bot.conversation(store=store)
+        talk.reply("Hello.")
+        carried = talk._carry
+        store.append(talk.id, "user", "Are you there?")
+        again = bot.conversation(store=store, resume=talk.id)
+        assert all(torch.equal(one, other) for one, other in zip(again._carry, carried, strict=True))

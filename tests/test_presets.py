@@ -71,7 +71,8 @@ def test_uniform_and_orthogonal_first_weights(pairs):
     weights = torch.cat([part.detach().flatten() for part in made.parameters()])
     assert 0.0799 < float(weights.abs().max()) <= 0.08
     assert float(weights.std()) == pytest.approx(0.08 / 3**0.5, rel=0.02)
-    settings = resolve_settings([open_corpus(pairs)], "attention", "bahdanau2015-small", None, {}, PLUGINS)
+    small = {"model": {"embedding_size": 64, "hidden_size": 128, "encoder_size": 128}}
+    settings = resolve_settings([open_corpus(pairs)], "attention", "bahdanau2015", None, small, PLUGINS)
     made = PLUGINS.model("attention")(settings.config, 100, 100)
     named = {name: part.detach() for name, part in made.named_parameters()}
     for name, part in named.items():

@@ -86,7 +86,7 @@ def test_vectors_of_another_size_are_refused_before_the_corpus_is_read(pairs, ve
     settings = knobs(vectors)
     settings["model"] = {**settings["model"], "embedding_size": 32}
     run = s2sbot.training(pairs, bot=tmp_path / "a.bot", settings=settings)
-    with pytest.raises(SettingsError, match=r"have 24 numbers, model\.embedding_size is 32.*embedding_size=24"), run:
+    with pytest.raises(SettingsError, match=r"have 24 numbers, the model's tables 32.*embedding_size=24"), run:
         raise AssertionError("it was entered")
     assert not (tmp_path / "a.bot").exists()
 
@@ -104,8 +104,34 @@ def test_a_model_without_tables_says_so():
         def embeddings(self):
             return None
 
-    with pytest.raises(SettingsError, match="Without has no table for word vectors"):
+    with pytest.raises(SettingsError, match="the model Without has no tables for word vectors"):
         put_vectors(Without(), [(np.array([RESERVED]), np.ones((1, 4), np.float32))] * 2)
+
+
+def test_words_of_one_side_are_enough_and_of_none_are_refused(pairs, vectors, tmp_path):
+    messages, *_ = start(pairs, tmp_path / "a.bot", knobs(vectors, share_tokenizer=False))
+    assert any(" of the source have a vector" in message for message in messages)
+    lines = vectors.read_text("utf-8").splitlines()
+    vectors.write_text(lines[2] + "\n", "utf-8")  # "water", which only answers have
+    messages, *_ = start(pairs, tmp_path / "b.bot", knobs(vectors, share_tokenizer=False))
+    assert any(message.startswith("0 of ") and "of the source" in message for message in messages)
+    vectors.write_text(lines[-1] + "\n", "utf-8")
+    with pytest.raises(TokenizerError, match=r"vectors\.txt: none of its words is in the vocabulary"):
+        start(pairs, tmp_path / "c.bot", knobs(vectors))
+    assert not (tmp_path / "c.bot").exists()
+
+
+@pytest.mark.parametrize(("numbers", "message"), [("0", "all numbers of the word vectors are 0"), ("1e30", None)])
+def test_vectors_of_any_scale_are_brought_to_the_tables(numbers, message):
+    made = Plugins().model("simple")(Plugins().model("simple").Config(embedding_size=4, hidden_size=4), 30, 30)
+    before = made.source_embedding.weight.detach().square().mean().sqrt()
+    rows = np.full((1, 4), float(numbers), np.float32)
+    if message:
+        with pytest.raises(SettingsError, match=message):
+            put_vectors(made, [(np.array([20]), rows)] * 2)
+        return
+    put_vectors(made, [(np.array([20]), rows)] * 2)
+    assert torch.allclose(made.source_embedding.weight[20], before.expand(4), rtol=1e-4)
 
 
 def test_the_bot_says_where_its_vectors_come_from(pairs, vectors, tmp_path):

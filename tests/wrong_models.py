@@ -160,6 +160,22 @@ class KeepsWeightsToItself(Right):
         return super().project(hidden * self.scale)
 
 
+class KeepsItsMindInTraining(Right):
+    """Is not stateful, but starts a batch of training from what the batch before left on it."""
+
+    kept = None
+
+    def encode(self, source, source_mask, carry=()):
+        memory = super().encode(source, source_mask, carry)
+        if not self.training:
+            return memory
+        state = memory.state
+        if self.kept is not None and self.kept[0].shape == state[0].shape:
+            state = tuple(part + 0.1 * old for part, old in zip(state, self.kept, strict=True))
+        self.kept = tuple(part.detach() for part in memory.state)
+        return memory._replace(state=state)
+
+
 class LosesABuffer(Right):
     """Has a buffer that training changes and saving leaves out."""
 
@@ -259,6 +275,18 @@ class KeepsItsMindInside(Right):
         memory = super().encode(source, source_mask, here)
         self.mind = tuple(part.detach() for part in memory.state)
         return memory
+
+
+class MindThatGrows(Mindful):
+    times = 0
+
+    def encode(self, source, source_mask, carry=()):
+        size = self.source.embedding_dim
+        self.times = carry[0].shape[1] // size if carry else 0
+        return super().encode(source, source_mask, tuple(part[:, :size] for part in carry))
+
+    def carry(self, memory, final_state):
+        return tuple(part.repeat(1, self.times + 1) for part in final_state)
 
 
 class MindNotBatchFirst(Mindful):

@@ -28,7 +28,9 @@ STOPPED = 75
 @click.option("--preset", help="Named settings of the model; --list-settings names them.")
 @click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
 @click.option("--vocab-size", type=int, help="Token ids; chosen from the corpus where not given.")
-@click.option("--vectors", help="Word vectors to start from: a word2vec, GloVe or fastText text file.")
+@click.option(
+    "--vectors", help="Word vectors to start from, for --tokenizer words: a word2vec, GloVe or fastText text file."
+)
 @click.option("--size", type=click.Choice(sorted(SIZES, reverse=True)), help="The one dial: fills every knob.")
 @click.option("--budget", help="Time to train, as 90s, 15m or 2h.  [default: 15m]")
 @click.option("--epochs", type=int, help="Passes over the corpus, instead of a budget.")
@@ -75,7 +77,7 @@ def train(
       s2sbot train --bot friends.bot --resume --budget 1h
     """
     if list_settings:
-        _list_settings(model or "attention")
+        _list_settings(model, preset)
         return
     if bot is None:
         raise click.UsageError("Missing option '--bot': the folder to write the bot into.", ctx)
@@ -146,7 +148,7 @@ def _stopped_by_signals(run: Training) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _list_settings(model: str) -> None:
+def _list_settings(model: str | None, preset: str | None) -> None:
     import dataclasses
 
     from rich.console import Console
@@ -154,13 +156,16 @@ def _list_settings(model: str) -> None:
     from rich.table import Table
 
     from ..plugins import Plugins
+    from ..run_settings import model_of
     from ..settings import DataSettings, DecodeSettings, TrainSettings
 
-    chosen = Plugins().model(model)
+    plugins = Plugins()
+    name = model or model_of(preset, plugins)
+    chosen = plugins.model(name)
     table = Table(box=None, pad_edge=False)
     for title in ("knob", "default", "meaning"):
         table.add_column(title, overflow="fold")
-    for name, kind in (
+    for heading, kind in (
         ("data", DataSettings),
         ("model", chosen.Config),
         ("train", TrainSettings),
@@ -170,7 +175,9 @@ def _list_settings(model: str) -> None:
             default = "" if field.default is None else str(field.default)
             choices = field.metadata.get("choices")
             among = f" ({', '.join(choices)})" if choices else ""
-            table.add_row(f"{name}.{field.name}", default, escape(field.metadata.get("help", "") + among))
+            table.add_row(f"{heading}.{field.name}", default, escape(field.metadata.get("help", "") + among))
     console = Console()
     console.print(table)
-    console.print(f"\npresets of {model}: {', '.join(chosen.presets) or 'none'}", highlight=False)
+    presets = {title: offer.value.presets for title, offer in plugins.models().items() if offer.value.presets}
+    lines = (f"  {title}: {', '.join(names)}" for title, names in presets.items())
+    console.print(f"\nThese are the knobs of {name}. Presets:", *lines, sep="\n", highlight=False, markup=False)

@@ -18,11 +18,13 @@ class Attention(nn.Module):
 
     query_size  size of a decoder's state
     value_size  size of a value
+    key_size    size of what it is compared by
     """
 
     def __init__(self, query_size: int, value_size: int) -> None:
         super().__init__()
         self.query_size, self.value_size = query_size, value_size
+        self.key_size = value_size
 
     def keys(self, values: Tensor) -> Tensor:
         """Return what queries are compared with, [batch, source_time, ...], the same for every query."""
@@ -80,6 +82,7 @@ class AdditiveAttention(Attention):
 
     def __init__(self, query_size: int, value_size: int) -> None:
         super().__init__(query_size, value_size)
+        self.key_size = query_size
         self.query = nn.Linear(query_size, query_size, bias=False)
         self.key = nn.Linear(value_size, query_size)
         self.score = nn.Linear(query_size, 1, bias=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ..errors import LayerError, SettingsError
+from ..errors import LayerError
 from ..settings import nearest
 from .encoder_decoder import State
 from .padding import last_real
@@ -27,11 +28,17 @@ __all__ = [
     "RecurrentHighwayCell",
     "SimpleRNNCell",
     "StepCell",
+    "is_whole",
     "make_cell",
 ]
 
 _KEEP: Final = 1e4
 """Added to a gate's input, it opens the gate fully in any floating-point type; its negative shuts it."""
+
+
+def is_whole(number: Any) -> bool:
+    """Tell whether that is a whole number from 1, of numpy too."""
+    return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= 1
 
 
 class Cell(nn.Module):
@@ -49,8 +56,8 @@ class Cell(nn.Module):
         super().__init__()
         self.input_size, self.output_size, self.state_sizes = input_size, output_size, tuple(state_sizes)
         for size in (input_size, output_size, *self.state_sizes):
-            if not isinstance(size, int) or size < 1:
-                raise LayerError(f"a size of {size} makes no {type(self).__name__}", "sizes are whole numbers from 1")
+            if not is_whole(size):
+                raise LayerError(f"a size of {size!r} makes no {type(self).__name__}", "sizes are whole numbers from 1")
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, input_size] and a state to [batch, output_size] and the next state."""
@@ -76,6 +83,13 @@ class Cell(nn.Module):
         outputs = []
         for time in range(inputs.shape[1]):
             output, after = self(inputs[:, time], state)
+            if not isinstance(after, tuple) or len(after) != len(self.state_sizes):
+                given = f"{len(after)} in a {type(after).__name__}" if isinstance(after, list | tuple) else type(after)
+                raise LayerError(
+                    f"{type(self).__name__} returns a state of {given}, by its state_sizes it is"
+                    f" {len(self.state_sizes)} tensors in a tuple",
+                    "return (output, state) with a tensor in the state for each of state_sizes",
+                )
             if lengths is not None:
                 real = (time < lengths).unsqueeze(1)
                 after = tuple(torch.where(real, new, old) for new, old in zip(after, state, strict=True))
@@ -91,14 +105,15 @@ class Cell(nn.Module):
 
 
 class StepCell(Cell):
-    """A cell of a function `step(inputs, state) -> (output, state)`.
+    """A cell of a function `step(inputs, state, *layers) -> (output, state)`.
 
-    Layers with weights that the function uses are named in `layers`, so that they are trained, moved and saved.
+    Layers with weights are handed to the function, not kept in it, so that they are trained, moved, saved and copied
+    with the cell.
     """
 
     def __init__(
         self,
-        step: Callable[[Tensor, State], tuple[Tensor, State]],
+        step: Callable[..., tuple[Tensor, State]],
         *,
         input_size: int,
         output_size: int,
@@ -111,7 +126,7 @@ class StepCell(Cell):
 
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Call the function."""
-        output, state = self.step(inputs, state)
+        output, state = self.step(inputs, state, *self.layers)
         return output, tuple(state)
 
 
@@ -146,7 +161,13 @@ class _FusedCell(Cell):
             return output.unsqueeze(1), state
         start = tuple(part.unsqueeze(0).contiguous() for part in state)
         if lengths is not None and not inputs.is_cuda:
-            return self._padded(inputs, lengths, start)
+            steps = torch.arange(inputs.shape[1], device=inputs.device)
+            padding = (steps >= lengths.unsqueeze(1)).unsqueeze(2)
+            # what stands in the padding may be so large that no gate keeps it out, or not even a number
+            outputs, final = self._padded(inputs.masked_fill(padding, 0.0), padding, start)
+            real = (lengths > 0).unsqueeze(1)
+            h = torch.where(real, last_real(outputs, lengths), state[0])
+            return outputs, (h, *final)
         hx = start if self.states > 1 else start[0]
         if lengths is None:
             outputs, final = self.fused(inputs, hx)
@@ -157,10 +178,15 @@ class _FusedCell(Cell):
         parts = final if isinstance(final, tuple) else (final,)
         return outputs, tuple(part.squeeze(0) for part in parts)
 
-    def _padded(self, inputs: Tensor, lengths: Tensor, start: State) -> tuple[Tensor, State]:
-        """Run over padded rows without packing them; `start` holds [1, batch, size] tensors."""
+    def _padded(self, inputs: Tensor, padding: Tensor, start: State) -> tuple[Tensor, State]:
+        """Run over padded rows without packing them; return all outputs, and the final state but for h.
+
+        Args:
+            padding: [batch, time, 1], True where a step is none.
+            start: each [1, batch, size].
+        """
         outputs, _ = self.fused(inputs, start[0])
-        return outputs, (last_real(outputs, lengths),)
+        return outputs, ()
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -177,25 +203,20 @@ class LSTMCell(_FusedCell):
     kind: ClassVar[Callable[..., nn.RNNBase]] = nn.LSTM
     step = staticmethod(torch.lstm_cell)
     states = 2
-    hold: Tensor
 
-    def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__(input_size, hidden_size)
-        hold = torch.tensor((-_KEEP, _KEEP, 0.0, 0.0)).repeat_interleave(hidden_size).unsqueeze(1)
-        self.register_buffer("hold", hold, persistent=False)
-
-    def _padded(self, inputs: Tensor, lengths: Tensor, start: State) -> tuple[Tensor, State]:
+    def _padded(self, inputs: Tensor, padding: Tensor, start: State) -> tuple[Tensor, State]:
         """Hand c through to the row's end, as no output shows it; it costs a column.
 
         An extra input that is 1 on padding shuts the input gate and opens the forget gate.
         """
-        steps = torch.arange(inputs.shape[1], device=inputs.device)
-        padding = (steps >= lengths.unsqueeze(1)).unsqueeze(2).to(inputs.dtype)
         input_weights, *others = self._weights()
-        weights = [torch.cat([input_weights, self.hold.to(inputs.dtype)], 1), *others]
-        widened = torch.cat([inputs, padding], 2)
+        size = start[0].shape[2]
+        hold = input_weights.new_zeros(4 * size, 1)
+        hold[:size], hold[size : 2 * size] = -_KEEP, _KEEP
+        widened = torch.cat([inputs, padding.to(inputs.dtype)], 2)
+        weights = [torch.cat([input_weights, hold], 1), *others]
         outputs, _, memory = torch.lstm(widened, start, weights, True, 1, 0.0, self.training, False, True)
-        return outputs, (last_real(outputs, lengths), memory.squeeze(0))
+        return outputs, (memory.squeeze(0),)
 
 
 class GRUCell(_FusedCell):
@@ -298,12 +319,11 @@ def make_cell(cell: str | CellMaker, input_size: int, hidden_size: int) -> Cell:
     """Return a cell by its name in `CELLS`, or of a class or function that makes one of two sizes.
 
     Raises:
-        SettingsError: where no cell has that name.
-        LayerError: where what was made is no cell of these sizes.
+        LayerError: where no cell has that name, or what was made is no cell of these sizes.
     """
     if isinstance(cell, str):
         if cell not in CELLS:
-            raise SettingsError(f"no cell {cell!r}", nearest(cell, CELLS))
+            raise LayerError(f"no cell {cell!r}", nearest(cell, CELLS))
         cell = CELLS[cell]
     if isinstance(cell, nn.Module) or not callable(cell):
         raise LayerError(

@@ -187,9 +187,11 @@ class Update:
 
 
 def dialogue_slots(packed: Packed, batch_tokens: int, turns: int) -> int:
-    """Return how many dialogues are open at the same time."""
+    """Return how many dialogues are open at the same time, at most."""
     sources, targets = packed.lengths()
-    return OPEN_DIALOGUES * max(1, round(batch_tokens / (turns * float((sources + targets).mean()))))
+    together = max(1, round(batch_tokens / (turns * float((sources + targets).mean()))))
+    begun = int((packed.previous < 0).sum())
+    return min(OPEN_DIALOGUES * together, begun + (len(packed) - begun) // LONGEST_DIALOGUE)
 
 
 def epoch_dialogues(packed: Packed, batch_tokens: int, *, turns: int, seed: int, epoch: int) -> list[Update]:
@@ -276,6 +278,8 @@ def _dialogues(packed: Packed) -> list[list[int]]:
     following = np.full(len(packed), -1, np.int64)
     linked = np.flatnonzero(packed.previous >= 0)
     following[packed.previous[linked]] = linked
+    if len(np.unique(packed.previous[linked])) < len(linked):
+        raise ValueError("two exchanges follow the same one")
     dialogues = []
     for first in np.flatnonzero(packed.previous < 0).tolist():
         rows = [first]

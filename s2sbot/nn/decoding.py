@@ -13,7 +13,7 @@ from ..text.tokenizer import BOS, EOS, RESERVED
 from .batch import Ids, source_rows
 from .encoder_decoder import EncoderDecoder, Memory, State, select_rows
 
-__all__ = ["Hypothesis", "generate", "stream"]
+__all__ = ["Hypothesis", "carry_after", "generate", "stream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class Hypothesis:
 
     tokens      bare ids, without BOS and EOS
     score       summed log-probability in nats, of EOS too where it ended by itself
-    carry       what the next turn starts from, one row; empty for a model without a mind between turns
+    carry       what the next turn starts from, one row; empty for a model without a mind between turns, and where the
+                hypothesis is not complete: see `carry_after`
     complete    False where the longest allowed length or a stop cut it off
     """
 
@@ -68,6 +69,17 @@ def stream(model: EncoderDecoder, source: Ids, settings: DecodeSettings, *, carr
         search.advance()
         finished = search.finished[0]
         yield finished if finished is not None else search.unfinished()
+
+
+@torch.inference_mode()
+def carry_after(model: EncoderDecoder, source: Ids, said: Hypothesis, carry: State = ()) -> State:
+    """Return what the next turn starts from when all tokens of a target have been read, the last one too.
+
+    A search that is cut short has not read the last token that it wrote; in training the state is that after it.
+    """
+    memory = _encode(model, [source], carry)
+    tokens = torch.tensor([[BOS, *said.tokens]], device=memory.mask.device)
+    return model.carry(memory, model.decode(tokens, memory, memory.state).state)
 
 
 def _encode(model: EncoderDecoder, sources: Sequence[Ids], carry: State) -> Memory:
@@ -129,8 +141,10 @@ class _Search:
         return self._hypothesis(self.rows[0], 0, complete=False)
 
     def _hypothesis(self, row: int, index: int, *, complete: bool) -> Hypothesis:
-        one = torch.tensor([index], device=self.device)
-        carry = self.model.carry(select_rows(self.memory, one), select_rows(self.state, one))
+        carry: State = ()
+        if complete:
+            one = torch.tensor([index], device=self.device)
+            carry = self.model.carry(select_rows(self.memory, one), select_rows(self.state, one))
         return Hypothesis(tuple(self.tokens[row]), self.scores[row], carry, complete)
 
 
@@ -267,10 +281,7 @@ class _Beam:
                 self.ended.append(Hypothesis(self.paths[parent], score, rows.carry(parent)))
         longest = bool(paths) and len(paths[0]) >= self.settings.max_length
         if longest:
-            self.ended += [
-                Hypothesis(path, score, rows.carry(parent), complete=False)
-                for path, score, parent in zip(paths, kept, parents, strict=True)
-            ]
+            self.ended += [Hypothesis(path, score, complete=False) for path, score in zip(paths, kept, strict=True)]
         self.paths = paths
         self.done = longest or not paths or self._settled(kept[0] if kept else -torch.inf)
         return parents, kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar, cast
@@ -20,7 +21,7 @@ __all__ = [
     "Memory",
     "State",
     "Step",
-    "check_vector_size",
+    "check_tables",
     "load_model_tensors",
     "model_tensors",
     "put_vectors",
@@ -99,7 +100,10 @@ class EncoderDecoder(nn.Module, ABC):
         return False
 
     def carry(self, memory: Memory, final_state: State) -> State:
-        """Return what the next turn starts from; empty for a model without a mind between turns."""
+        """Return what the next turn starts from; empty for a model without a mind between turns.
+
+        Each tensor is [batch, ...] and has the same shape and type at every turn.
+        """
         return ()
 
     def embeddings(self) -> tuple[nn.Embedding, nn.Embedding] | None:
@@ -155,37 +159,49 @@ def _first_names(model: nn.Module) -> dict[str, str]:
 def put_vectors(model: EncoderDecoder, vectors: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> None:
     """Put pretrained vectors into the tables of source and target.
 
-    They are scaled, all by one number, to the deviation that the table has by itself: the lengths of vectors differ
-    widely between their makers, and the output layer may be tied to them.
+    They are scaled, all by one number, to the root mean square that the table has by itself: the lengths of vectors
+    differ widely between their makers, and the output layer may be tied to them.
 
     Args:
         vectors: (token ids, [found, size]) for the source's and the target's table.
 
     Raises:
-        SettingsError: where the model has no tables, or theirs have another size.
+        SettingsError: where the model has no tables, or theirs have another size, or all numbers are 0.
+    """
+    tables = check_tables(model, [rows.shape[1] for _, rows in vectors])
+    for table, (ids, rows) in dict(zip(tables, vectors, strict=True)).items():
+        if not len(ids):
+            continue
+        new = torch.from_numpy(np.array(rows, np.float64))
+        own, given = table.weight.double().square().mean().sqrt(), new.square().mean().sqrt()
+        if not given > 0:
+            raise SettingsError("all numbers of the word vectors are 0", "take other vectors")
+        with torch.no_grad():
+            table.weight[torch.from_numpy(np.array(ids))] = (new * (own.to(new.device) / given)).to(table.weight)
+
+
+def check_tables(model: EncoderDecoder, sizes: Sequence[int]) -> tuple[nn.Embedding, nn.Embedding]:
+    """Return the tables of source and target, and refuse vectors that do not fit them.
+
+    Args:
+        sizes: how many numbers the vectors of each have.
+
+    Raises:
+        SettingsError: where the model has no tables, or of another size; it says how to give them that size.
     """
     tables = model.embeddings()
     if tables is None:
-        raise SettingsError(f"{type(model).__name__} has no table for word vectors", "leave data.vectors out")
-    for table, (ids, rows) in dict(zip(tables, vectors, strict=True)).items():
-        check_vector_size(table.embedding_dim, rows.shape[1])
-        new = torch.from_numpy(np.array(rows))
-        with torch.no_grad():
-            new = new * (table.weight.std() / new.std().clamp_min(1e-12)).to(new.device)
-            table.weight[torch.from_numpy(np.array(ids))] = new.to(table.weight)
-
-
-def check_vector_size(table: int, given: int) -> None:
-    """Refuse vectors of another size than the table's.
-
-    Raises:
-        SettingsError: it says how to give the table their size.
-    """
-    if table != given:
-        raise SettingsError(
-            f"the word vectors have {given} numbers, model.embedding_size is {table}",
-            f"give the table their size with --set model.embedding_size={given}",
-        )
+        raise SettingsError(f"the model {type(model).__name__} has no tables for word vectors", "leave --vectors out")
+    for table, given in zip(tables, sizes, strict=True):
+        if table.embedding_dim != given:
+            knob = any(field.name == "embedding_size" for field in dataclasses.fields(model.Config))
+            raise SettingsError(
+                f"the word vectors have {given} numbers, the model's tables {table.embedding_dim}",
+                f"give the tables their size with --set model.embedding_size={given}"
+                if knob
+                else "give the tables their size with the model's own knob: see --list-settings",
+            )
+    return tables
 
 
 def state_to_bytes(state: State) -> bytes | None:

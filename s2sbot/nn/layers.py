@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, Final, Unpack
 
 import numpy as np
@@ -13,7 +14,8 @@ from ..errors import LayerError
 from ..settings import nearest
 from .original import OriginalAttention, OriginalSeq2Seq, OriginalSimple
 from .padding import check_mask, move_together
-from .sizes import LayerOptions, Sizes, depth_pair, input_shape, whole
+from .recurrent import detached
+from .sizes import LayerOptions, Sizes, depth_pair, flag, input_shape, whole
 from .textbook import AttentionCore, ContextCore, Kept
 
 __all__ = ["AttentionSeq2Seq", "Seq2Seq", "SimpleSeq2Seq", "load_original_weights"]
@@ -36,21 +38,21 @@ class _Seq2SeqLayer(nn.Module):
         self.output_dim = whole(options, "output_dim")
         self.hidden_dim = self.output_dim if options.get("hidden_dim") is None else whole(options, "hidden_dim")
         self.depth = depth_pair(options.get("depth", 1))
-        dropout = options.get("dropout", 0.0)
-        if not isinstance(dropout, int | float) or not 0.0 <= dropout < 1.0:
+        dropout: Any = options.get("dropout", 0.0)
+        if not isinstance(dropout, Real) or not 0.0 <= float(dropout) < 1.0:
             raise LayerError(f"dropout={dropout!r}", "it is a share, from 0 up to but not 1")
-        self.stateful = options.get("stateful", False)
-        self.teacher_force = options.get("teacher_force", False)
-        self.original = options.get("original", False)
-        self.bidirectional = options.get("bidirectional", self.bidirectional_by_default)
+        self.stateful = flag("stateful", options.get("stateful", False))
+        self.teacher_force = flag("teacher_force", options.get("teacher_force", False))
+        self.original = flag("original", options.get("original", False))
+        self.bidirectional = flag("bidirectional", options.get("bidirectional", self.bidirectional_by_default))
         self.kept: Kept = ((), ())
-        sizes = Sizes(self.input_dim, self.hidden_dim, self.output_length, self.output_dim, self.depth, dropout)
+        sizes = Sizes(self.input_dim, self.hidden_dim, self.output_length, self.output_dim, self.depth, float(dropout))
         if self.original:
             self._refuse_new(options)
             self.core = self._original(sizes)
         else:
             activation = _activation(options.get("activation", "linear"))
-            cell, unroll = options.get("cell", "lstm"), options.get("unroll", False)
+            cell, unroll = options.get("cell", "lstm"), flag("unroll", options.get("unroll", False))
             self.core = self._textbook(sizes, cell=cell, activation=activation, unroll=unroll)
 
     def _original(self, sizes: Sizes) -> nn.Module:
@@ -88,7 +90,7 @@ class _Seq2SeqLayer(nn.Module):
         """
         self._check_input(x, mask)
         self._check_target(x, target)
-        truth = target if self.training else None
+        truth = target.to(x) if target is not None and self.training else None
         if mask is not None:
             # what stands in the padding may be so large that no gate keeps it out, or not even a number
             x = x.masked_fill(~mask.unsqueeze(2), 0.0)
@@ -104,8 +106,7 @@ class _Seq2SeqLayer(nn.Module):
         encoder, decoder = (tuple(part.to(x) for part in state) for state in self.kept)
         outputs, kept = self.core(x, lengths, truth, (encoder, decoder))
         if self.stateful:
-            encoder, decoder = (tuple(part.detach() for part in state) for state in kept)
-            self.kept = (encoder, decoder)
+            self.kept = (detached(kept[0]), detached(kept[1]))
         return outputs
 
     def _check_input(self, x: Tensor, mask: Tensor | None) -> None:
@@ -186,7 +187,9 @@ class Seq2Seq(_Seq2SeqLayer):
         peek: bool = False,
         **options: Unpack[LayerOptions],
     ) -> None:
-        self.broadcast_state, self.inner_broadcast_state, self.peek = broadcast_state, inner_broadcast_state, peek
+        self.broadcast_state = flag("broadcast_state", broadcast_state)
+        self.inner_broadcast_state = flag("inner_broadcast_state", inner_broadcast_state)
+        self.peek = flag("peek", peek)
         super().__init__(**options)
 
     def _original(self, sizes: Sizes) -> nn.Module:
@@ -262,11 +265,11 @@ def load_original_weights(layer: nn.Module, arrays: Sequence[Any]) -> None:
 
 
 def _tensor(array: Any, number: int) -> Tensor:
-    if isinstance(array, Tensor):
-        return array.detach()
-    numbers = np.asarray(array)
+    numbers = np.asarray(array.detach().cpu() if isinstance(array, Tensor) else array)
     if numbers.dtype.kind not in "fiu":
         raise LayerError(f"array {number} holds {numbers.dtype}, not numbers", "give the arrays themselves, in a list")
+    if not np.isfinite(numbers).all():
+        raise LayerError(f"array {number} holds what is no finite number", "save the weights of the old model again")
     # a copy, and of a type that torch has: an array from a file may be read-only, or of another byte order
     return torch.from_numpy(numbers.astype(np.float64))
 

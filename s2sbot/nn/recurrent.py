@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ..errors import LayerError
 from ..settings import nearest
-from .cells import Cell, CellMaker, make_cell
+from .cells import Cell, CellMaker, is_whole, make_cell
 from .encoder_decoder import State
 from .padding import check_mask, last_real, move_back, move_together, reverse_rows
-from .stack import Feedback, Stack
+from .stack import Feedback, Stack, check_state
 
-__all__ = ["INITIAL_STATES", "BidirectionalRecurrent", "Recurrent", "RecurrentLayer", "deep_cell"]
+__all__ = ["INITIAL_STATES", "BidirectionalRecurrent", "Recurrent", "RecurrentLayer", "deep_cell", "detached"]
 
 
 def deep_cell(
@@ -33,8 +33,7 @@ def deep_cell(
     Dropout is a layer of its own, never that of the fused kernels, which keep random numbers that no checkpoint sees.
 
     Raises:
-        LayerError: where depth or a size is below 1.
-        SettingsError: where no cell has that name.
+        LayerError: where depth or a size is no whole number from 1, or no cell has that name.
     """
     _check_depth(depth)
     layers: list[nn.Module] = []
@@ -47,8 +46,8 @@ def deep_cell(
 
 
 def _check_depth(depth: int) -> None:
-    if depth < 1:
-        raise LayerError(f"a depth of {depth} makes no stack", "depth is a whole number from 1")
+    if not is_whole(depth):
+        raise LayerError(f"a depth of {depth!r} makes no stack", "depth is a whole number from 1")
 
 
 class Recurrent(nn.Module):
@@ -129,6 +128,8 @@ class BidirectionalRecurrent(nn.Module):
             )
             for index in range(levels)
         )
+        first = cast(Recurrent, cast(nn.ModuleList, self.pairs[0])[0])
+        self.tensors = levels * len(first.state_sizes)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
@@ -138,7 +139,8 @@ class BidirectionalRecurrent(nn.Module):
         backward half at its start. A `state` that is given is what the forward halves start from; the backward ones
         start from zeros.
         """
-        lengths = lengths if lengths is not None else _full(inputs)
+        if state and len(state) != self.tensors:
+            raise LayerError(f"{len(state)} tensors of state are given, there are {self.tensors}")
         finals: State = ()
         for index, pair in enumerate(self.pairs):
             inputs = self.dropout(inputs) if index else inputs
@@ -146,21 +148,35 @@ class BidirectionalRecurrent(nn.Module):
             parts = len(cast(Recurrent, forwards).state_sizes)
             begin = tuple(part.chunk(2, 1)[0] for part in state[len(finals) : len(finals) + parts])
             ahead, ahead_final = forwards(inputs, lengths, begin)
-            back, back_final = backwards(reverse_rows(inputs, lengths), lengths)
-            inputs = torch.cat([ahead, reverse_rows(back, lengths)], 2)
+            back, back_final = backwards(_backwards(inputs, lengths), lengths)
+            inputs = torch.cat([ahead, _backwards(back, lengths)], 2)
             finals += tuple(torch.cat(halves, 1) for halves in zip(ahead_final, back_final, strict=True))
         return inputs, finals
 
 
-def _full(inputs: Tensor) -> Tensor:
-    return torch.full((inputs.shape[0],), inputs.shape[1], device=inputs.device)
+def detached(state: State) -> State:
+    """Return a state that no gradient goes back through, and that training may go on from, whatever it came from."""
+    with torch.inference_mode(False):
+        return tuple(part.detach().clone() for part in state)
+
+
+def _backwards(inputs: Tensor, lengths: Tensor | None) -> Tensor:
+    return inputs.flip(1) if lengths is None else reverse_rows(inputs, lengths)
+
+
+def _normal(tensor: Tensor) -> Tensor:
+    return nn.init.normal_(tensor, std=0.05)
+
+
+def _uniform(tensor: Tensor) -> Tensor:
+    return nn.init.uniform_(tensor, -0.05, 0.05)
 
 
 INITIAL_STATES: Final[dict[str, Callable[[Tensor], Tensor]]] = {
     "zeros": nn.init.zeros_,
     "ones": nn.init.ones_,
-    "normal": lambda tensor: nn.init.normal_(tensor, std=0.05),
-    "uniform": lambda tensor: nn.init.uniform_(tensor, -0.05, 0.05),
+    "normal": _normal,
+    "uniform": _uniform,
 }
 """The distributions of a first state that have a name."""
 
@@ -196,8 +212,8 @@ class RecurrentLayer(nn.Module):
         initial_state: InitialState | Sequence[InitialState] = "zeros",
     ) -> None:
         super().__init__()
-        if output_length is not None and output_length < 1:
-            raise LayerError(f"an output length of {output_length}", "it is a whole number from 1")
+        if output_length is not None and not is_whole(output_length):
+            raise LayerError(f"an output length of {output_length!r}", "it is a whole number from 1")
         if output_length is not None and go_backwards:
             raise LayerError("what decodes has no sequence to read backwards", "leave out one of the two")
         if teacher_force and not isinstance(cell, Feedback):
@@ -231,7 +247,9 @@ class RecurrentLayer(nn.Module):
             LayerError: where shapes do not fit the layer, or a row of the mask is empty.
         """
         self._check_input(inputs)
-        state = state or (self.state if self.stateful else ()) or self._begin(inputs)
+        # the layer may have been moved or made double since the call before
+        kept = tuple(part.to(inputs) for part in self.state) if self.stateful else ()
+        state = state or kept or self._begin(inputs)
         self._check_state(inputs, state)
         truth = self._truth(target, [inputs.shape[0], self.output_length or inputs.shape[1], self.cell.output_size])
         if self.output_length is None:
@@ -243,7 +261,7 @@ class RecurrentLayer(nn.Module):
         else:
             outputs, last, final = self._look(inputs, state, truth)
         if self.stateful:
-            self.state = tuple(part.detach() for part in final)
+            self.state = detached(final)
         result = outputs if self.return_sequences or self.output_length is not None else last
         return (result, final) if self.return_states else result
 
@@ -261,11 +279,12 @@ class RecurrentLayer(nn.Module):
             raise LayerError(f"the input is {list(inputs.shape)}, the layer takes {wanted}, none of them 0")
 
     def _check_state(self, inputs: Tensor, state: State) -> None:
-        given = [tuple(part.shape) for part in state]
-        wanted_state = [(inputs.shape[0], size) for size in self.cell.state_sizes]
-        if given != wanted_state:
-            hint = "call reset_states() before a batch of another size" if self.stateful else ""
-            raise LayerError(f"the state is {given}, for this input it must be {wanted_state}", hint)
+        if self.stateful and state[:1] and state[0].shape[0] != inputs.shape[0]:
+            raise LayerError(
+                f"a batch of {inputs.shape[0]}, but the state is that of a batch of {state[0].shape[0]}",
+                "call reset_states() before a batch of another size",
+            )
+        check_state(self.cell, state, inputs.shape[0])
 
     def _truth(self, target: Tensor | None, wanted: list[int]) -> Tensor | None:
         if target is None:
@@ -287,7 +306,7 @@ class RecurrentLayer(nn.Module):
             inputs, lengths, back = move_together(inputs.masked_fill(~mask.unsqueeze(2), 0.0), mask)
             truth = move_together(truth, mask)[0] if truth is not None else None
         if self.go_backwards:
-            inputs = reverse_rows(inputs, lengths if lengths is not None else _full(inputs))
+            inputs = _backwards(inputs, lengths)
         if truth is not None:
             cell = cast(Feedback, self.cell)
             outputs, final = (partial(Feedback.forced, cell) if self.unroll else cell.forced)(
@@ -313,6 +332,8 @@ class RecurrentLayer(nn.Module):
                     "give one vector, or a cell that makes one step's output of a whole sequence",
                 )
             outputs.append(output)
+        if truth is not None:
+            state = (*state[:-1], truth[:, -1])
         return torch.stack(outputs, 1), outputs[-1], state
 
 

@@ -85,15 +85,17 @@ class Minds:
         return tuple(part.masked_fill(fresh.view(-1, *[1] * (part.dim() - 1)), 0.0) for part in chosen)
 
     def keep(self, update: Update, state: State) -> None:
-        """Keep what the dialogues of an update ended in; no gradient goes back through it."""
+        """Keep what the dialogues of an update ended in; no gradient goes back through it.
+
+        Those that have fewer turns than the update are at their end, so `state` has rows for the others alone.
+        """
         if not state or not len(update.slots):
             return
         if not self.state:
             self.state = tuple(part.new_zeros(self.slots, *part.shape[1:]) for part in state)
-        slots = torch.from_numpy(update.slots).to(state[0].device)
-        self.state = tuple(
-            kept.index_copy(0, slots, part.detach()) for kept, part in zip(self.state, state, strict=True)
-        )
+        slots = torch.from_numpy(update.slots[: state[0].shape[0]]).to(state[0].device)
+        for kept, part in zip(self.state, state, strict=True):
+            kept.index_copy_(0, slots, part.detach())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +116,17 @@ def update_loss(
     Gradients go back through all turns of the update, and no further.
     """
     device = next(model.parameters()).device
-    carry, ended, losses = minds.recall(update), [], []
+    carry, losses = minds.recall(update), []
     targets = sources = exchanges = 0
-    for turn, rows in enumerate(update.turns):
-        if carry and turn:
-            ended.append(tuple(part[len(rows) :] for part in carry))
-            carry = tuple(part[: len(rows)] for part in carry)
+    for rows in update.turns:
+        carry = tuple(part[: len(rows)] for part in carry)
         batch = packed.batch(rows).to(device)
         loss, count, carry = turn_loss(model, batch, carry, label_smoothing=label_smoothing)
         losses.append(loss)
         targets += int(count)
         sources += int(batch.source_mask.sum())
         exchanges += len(batch)
-    if carry:
-        minds.keep(update, tuple(torch.cat(parts) for parts in zip(carry, *reversed(ended), strict=True)))
+    minds.keep(update, carry)
     return UpdateLoss(torch.stack(losses).sum(), targets, sources, exchanges)
 
 
@@ -140,7 +139,7 @@ def in_dialogue_order(model: EncoderDecoder, packed: Packed) -> bool:
 def evaluate(model: EncoderDecoder, packed: Packed, *, batch_tokens: int) -> Score:
     """Score a model in evaluation mode, and leave it in the mode it was in.
 
-    A model with a mind goes through each dialogue from its beginning.
+    A model with a mind goes through each dialogue from its beginning, one of more than 32 exchanges in parts.
     """
     was_training = model.training
     model.eval()

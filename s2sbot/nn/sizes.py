@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, TypedDict
 
 from torch import nn
 
 from ..errors import LayerError
-from .cells import CellMaker
+from .cells import CellMaker, is_whole
 
-__all__ = ["LayerOptions", "Sizes", "depth_pair", "input_shape", "whole"]
+__all__ = ["LayerOptions", "Sizes", "depth_pair", "flag", "input_shape", "whole"]
 
 Size = int | None
 
@@ -79,14 +78,20 @@ def depth_pair(depth: int | Sequence[int]) -> tuple[int, int]:
     pair = tuple(depth) if isinstance(depth, Sequence) else (depth, depth)
     if len(pair) != 2:
         raise LayerError(f"depth={depth!r} has {len(pair)} numbers", "give one, or two: (encoder, decoder)")
-    if not all(_is_whole(number) for number in pair):
+    if not all(is_whole(number) for number in pair):
         raise LayerError(f"depth={depth!r}", "a depth is a whole number from 1")
     return int(pair[0]), int(pair[1])
 
 
-def _is_whole(number: Any) -> bool:
-    """Say whether that is a whole number from 1, of numpy too."""
-    return not isinstance(number, bool) and isinstance(number, Integral) and int(number) >= 1
+def flag(name: str, value: Any) -> bool:
+    """Return what is True or False.
+
+    Raises:
+        LayerError: where it is neither.
+    """
+    if not isinstance(value, bool):
+        raise LayerError(f"{name}={value!r}", "it is True or False")
+    return value
 
 
 def whole(options: LayerOptions, name: str) -> int:
@@ -96,7 +101,7 @@ def whole(options: LayerOptions, name: str) -> int:
         LayerError: where it is no whole number from 1.
     """
     number: Any = options.get(name)
-    if _is_whole(number):
+    if is_whole(number):
         return int(number)
     raise LayerError(f"{name} is not given" if number is None else f"{name}={number!r}", "it is a whole number from 1")
 

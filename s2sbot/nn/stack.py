@@ -14,7 +14,7 @@ from .cells import Cell
 from .encoder_decoder import State
 from .padding import last_real
 
-__all__ = ["MERGES", "Feedback", "Merge", "Readout", "Stack"]
+__all__ = ["MERGES", "Feedback", "Merge", "Readout", "Stack", "check_state"]
 
 
 class Stack(Cell):
@@ -61,9 +61,10 @@ class Stack(Cell):
 
     def sequence(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
         """Run layer by layer, each over the whole sequence; only a shared state needs to go step by step."""
+        state = state or self.zeros(inputs)
+        check_state(self, state, inputs.shape[0])
         if not self._fusible:
             return self.unrolled(inputs, lengths, state)
-        state = state or self.zeros(inputs)
         after: State = ()
         for layer in self.layers:
             if isinstance(layer, Cell):
@@ -97,10 +98,7 @@ def _fit(layers: tuple[nn.Module, ...]) -> tuple[int, int]:
     first: int | None = None
     size: int | None = None
     for layer in layers:
-        if isinstance(layer, nn.RNNBase | nn.RNNCellBase):
-            raise LayerError(
-                f"a stack cannot keep the state of torch's own {type(layer).__name__}", "take a Cell of s2sbot.nn"
-            )
+        _refuse(layer)
         sizes = _sizes(layer)
         if sizes is None:
             continue
@@ -114,6 +112,33 @@ def _fit(layers: tuple[nn.Module, ...]) -> tuple[int, int]:
     return first, size
 
 
+def _refuse(layer: nn.Module) -> None:
+    """Refuse a layer that cannot see one step at a time."""
+    for inner in layer.modules() if not isinstance(layer, Cell) else ():
+        name = type(inner).__name__
+        if isinstance(inner, Cell | nn.RNNBase | nn.RNNCellBase):
+            raise LayerError(
+                f"a stack cannot keep the state of the {name} in a {type(layer).__name__}",
+                "put a Cell of s2sbot.nn itself into it",
+            )
+        if isinstance(inner, nn.modules.batchnorm._BatchNorm):
+            raise LayerError(
+                f"a {name} in a stack would mix steps, and padding with them", "take nn.LayerNorm, which sees one step"
+            )
+
+
+def check_state(cell: Cell, state: State, batch: int) -> None:
+    """Refuse a state that is not the cell's.
+
+    Raises:
+        LayerError: it names what was given and what is expected.
+    """
+    given = [tuple(part.shape) for part in state]
+    wanted = [(batch, size) for size in cell.state_sizes]
+    if given != wanted:
+        raise LayerError(f"the state is {given}, for this input it must be {wanted}")
+
+
 Merge = Callable[[Tensor, Tensor], Tensor]
 """Makes a step's input of what was given and what came out at the step before."""
 
@@ -122,10 +147,14 @@ def _readout_only(inputs: Tensor, previous: Tensor) -> Tensor:
     return previous
 
 
+def _average(inputs: Tensor, previous: Tensor) -> Tensor:
+    return (inputs + previous) / 2
+
+
 MERGES: Final[dict[str, Merge]] = {
     "add": torch.add,
     "mul": torch.mul,
-    "avg": lambda inputs, previous: (inputs + previous) / 2,
+    "avg": _average,
     "max": torch.maximum,
     "readout_only": _readout_only,
 }
@@ -136,7 +165,10 @@ class Feedback(Cell):
     """A cell whose last tensor of state is its output at the step before; a recurrent layer can force truths on it."""
 
     def forced(self, inputs: Tensor, lengths: Tensor | None, state: State, truth: Tensor) -> tuple[Tensor, State]:
-        """Run as `sequence` does, but as if every step had put out the truth, [batch, time, output_size]."""
+        """Run as `sequence` does, but as if every step had put out the truth, [batch, time, output_size].
+
+        So the last tensor of the state that comes back is the truth at each row's end.
+        """
         outputs = []
         for time in range(inputs.shape[1]):
             real = None if lengths is None else lengths - time
@@ -146,7 +178,7 @@ class Feedback(Cell):
                 state = (*state[:-1], before)
             output, state = self.unrolled(inputs[:, time : time + 1], real, state)
             outputs.append(output)
-        return torch.cat(outputs, 1), state
+        return torch.cat(outputs, 1), (*state[:-1], _last(truth, lengths))
 
 
 class Readout(Feedback):
@@ -193,5 +225,8 @@ class Readout(Feedback):
         before = torch.cat([state[-1].unsqueeze(1), truth[:, :-1]], 1)
         merged = self.merge(inputs.flatten(0, 1), before.flatten(0, 1))
         outputs, inner = self.cell.sequence(merged.reshape(*before.shape[:2], -1), lengths, state[:-1])
-        last = outputs[:, -1] if lengths is None else last_real(outputs, lengths)
-        return outputs, (*inner, last)
+        return outputs, (*inner, _last(truth, lengths))
+
+
+def _last(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    return sequence[:, -1] if lengths is None else last_real(sequence, lengths)

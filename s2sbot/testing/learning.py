@@ -39,7 +39,7 @@ LEARNING_RATE, CLIP = 3e-3, 1.0
 
 
 def check_gradients(subject: Subject) -> None:
-    """In the first three steps every parameter gets a gradient that is not zero, and none that is not finite.
+    """In the first three steps every parameter that is to learn gets a gradient that is finite and not zero.
 
     Not in the first step alone: behind a gate that begins at zero the first gradient is zero, and rightly so.
     """

@@ -28,6 +28,8 @@ def check_mind(subject: Subject) -> None:
         else:
             assert left, "`stateful` is True, but carry() is empty"
     assert torch.equal(before, _logits(model, batch)), "a reply depends on turns before, but not by way of carry()"
+    learning = [_learning_logits(subject, batch, before=seed) for seed in (3, 4)]
+    assert torch.equal(*learning), "in training a turn depends on those before, but not by way of carry()"
     if model.stateful:
         # a gate that begins shut is no fault, so the model learns a little first
         model = train_a_little(subject)
@@ -68,6 +70,9 @@ def check_mind_rows(subject: Subject) -> None:
     for turn in ("first", "second"):
         before, (memory, step) = left, run(model, batch, left)
         left = model.carry(memory, step.state)
+        if before:
+            shapes = [[(tuple(part.shape), part.dtype) for part in each] for each in (before, left)]
+            assert shapes[0] == shapes[1], f"carry() changes shape from turn to turn: {shapes[0]}, then {shapes[1]}"
         for row in range(len(batch)):
             one = torch.tensor([row])
             own = run(model, Batch.collate([sources[row]], [targets[row]]), select_rows(before, one))
@@ -77,6 +82,14 @@ def check_mind_rows(subject: Subject) -> None:
         chosen = model.carry(select_rows(memory, index), select_rows(step.state, index))
         close_states(chosen, select_rows(left, index), "carries of rows selected before and after")
         same_states(stored(left), left, "a carry and what was stored of it")
+
+
+def _learning_logits(subject: Subject, batch: Batch, *, before: int) -> Tensor:
+    """Return the logits of a new model in training mode, the same chances for dropout, after one other batch."""
+    model = subject.model()
+    _left(subject, model, len(batch), seed=before)
+    torch.manual_seed(0)
+    return _logits(model, batch)
 
 
 def _left(subject: Subject, model: EncoderDecoder, count: int, *, seed: int = 3) -> State:

@@ -89,9 +89,12 @@ def previous_exchanges(exchanges: Sequence[Exchange]) -> list[int]:
     previous = []
     dialogue: tuple[str, int | None] | None = None
     seen: dict[int, int] = {}
+    last = -1
     for index, exchange in enumerate(exchanges):
-        if (exchange.origin.file, exchange.dialogue) != dialogue:
+        # two files of one name may follow each other, and turns of one dialogue only ever go on
+        if (exchange.origin.file, exchange.dialogue) != dialogue or exchange.turn <= last:
             dialogue, seen = (exchange.origin.file, exchange.dialogue), {}
+        last = exchange.turn
         previous.append(-1 if exchange.dialogue is None else seen.get(exchange.turn - 2, -1))
         seen[exchange.turn] = index
     return previous

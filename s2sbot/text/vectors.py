@@ -28,7 +28,6 @@ BUFFER = 2**20
 _LARGEST = float(np.finfo(np.float32).max)
 _AGAIN = "the file is damaged or cut short: download or write it again"
 _CONVERT = "convert a .bin to the text format, as gensim's save_word2vec_format does; unpack a .zip"
-_NONE_KNOWN = "take vectors of the corpus's language, and in its casing: a word is looked up as it is and lower-cased"
 _FORMATS = "word vectors are read in the text formats of word2vec, GloVe and fastText, gzipped or not"
 
 
@@ -49,7 +48,7 @@ def read_vectors(path: Path, tokenizer: Tokenizer) -> Generator[tuple[int, int],
     of the file, about each 65,536 lines; the generator's return value is what was found.
 
     Raises:
-        TokenizerError: for a file that cannot be read, is none of these formats, is damaged, or has none of the words.
+        TokenizerError: for a file that cannot be read, is none of these formats, or is damaged.
     """
     spellings = dict(_spellings(tokenizer))
     place = _Place()
@@ -62,7 +61,7 @@ def read_vectors(path: Path, tokenizer: Tokenizer) -> Generator[tuple[int, int],
     taken = ((index, exact if exact in rows else lower) for index, (exact, lower) in spellings.items())
     found = {index: rows[spelling] for index, spelling in taken if spelling in rows}
     if not found:
-        raise TokenizerError(f"{path}: none of its {read} words is in the vocabulary", _NONE_KNOWN)
+        return WordVectors(np.zeros(0, np.int64), np.zeros((0, form.dimension), np.float32), read)
     return WordVectors(np.array(list(found), np.int64), np.stack(list(found.values())), read)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from s2sbot.errors import LayerError, SettingsError
+from s2sbot.errors import LayerError
 from s2sbot.nn import CELLS, Cell, GRUCell, LSTMCell, RecurrentHighwayCell, SimpleRNNCell, StepCell, make_cell
 
 ROOT = Path(__file__).parents[2]
@@ -308,10 +309,10 @@ def test_any_lengths_give_what_the_steps_give(data, name):
 def test_a_step_function_equals_the_class_it_was_taken_from():
     own = make("own")
 
-    def step(inputs, state):
+    def step(inputs, state, linear, count):
         hidden, tally = state
-        hidden = torch.tanh(own.linear(torch.cat([inputs, hidden, tally], 1)))
-        return hidden * tally.sum(1, keepdim=True), [hidden, 0.9 * tally + own.count(hidden)]
+        hidden = torch.tanh(linear(torch.cat([inputs, hidden, tally], 1)))
+        return hidden * tally.sum(1, keepdim=True), [hidden, 0.9 * tally + count(hidden)]
 
     cell = StepCell(step, input_size=INPUT, output_size=HIDDEN, state_sizes=[HIDDEN, 2], layers=[own.linear, own.count])
     inputs, state = given_for(own)
@@ -362,9 +363,9 @@ def test_make_cell_takes_a_name_a_class_or_a_function():
 
 
 def test_make_cell_names_the_nearest_name():
-    with pytest.raises(SettingsError, match=r"no cell 'ltsm' \(did you mean 'lstm'\?\)"):
+    with pytest.raises(LayerError, match=r"no cell 'ltsm' \(did you mean 'lstm'\?\)"):
         make_cell("ltsm", 3, 4)
-    with pytest.raises(SettingsError, match=r"known: gru, highway, lstm, original, rnn"):
+    with pytest.raises(LayerError, match=r"known: gru, highway, lstm, original, rnn"):
         make_cell("xyzzy", 3, 4)
 
 
@@ -414,3 +415,59 @@ def test_a_fused_cell_drops_nothing(name):
     assert torch.equal(cell.sequence(inputs)[0], cell.sequence(inputs)[0])
     # what hands the memory through padding is made anew, not saved
     assert sorted(cell.state_dict()) == sorted(f"fused.{key}" for key in cell.fused.state_dict())
+
+
+def test_a_copy_of_a_step_cell_has_weights_of_its_own():
+    cell = StepCell(
+        lambda inputs, state, linear: (linear(inputs), ()),
+        input_size=3,
+        output_size=2,
+        state_sizes=[],
+        layers=[nn.Linear(3, 2)],
+    )
+    copied = copy.deepcopy(cell)
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    inputs = torch.randn(2, 3)
+    assert not copied(inputs, ())[0].any()
+    assert cell(inputs, ())[0].any()
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("rubbish", [1e6, float("nan")])
+def test_padding_of_any_value_changes_nothing(name, rubbish):
+    torch.manual_seed(0)
+    cell = CELLS[name](3, 4)
+    inputs, lengths = torch.randn(3, 5, 3), torch.tensor([5, 2, 0])
+    padding = torch.arange(5) >= lengths.unsqueeze(1)
+    state = tuple(torch.randn(3, 4) for _ in cell.state_sizes)
+    _, wanted = cell.unrolled(inputs, lengths, state)
+    spoilt = inputs.masked_fill(padding.unsqueeze(2), rubbish)
+    _, final = cell.sequence(spoilt, lengths, state)
+    for one, other in zip(final, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-6)
+    for one, start in zip(final, state, strict=True):
+        assert torch.equal(one[2], start[2]), "a row without a step keeps its state"
+    sum(part.sum() for part in final).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in cell.parameters())
+
+
+def test_a_cell_that_breaks_its_word_is_named():
+    class Forgetful(Cell):
+        def forward(self, inputs, state):
+            return inputs, state[:1]
+
+    with pytest.raises(LayerError, match=r"Forgetful returns a state of 1 in a tuple, by its state_sizes it is 2"):
+        Forgetful(3, 3, [3, 3]).layer()(torch.randn(2, 4, 3))
+
+
+def test_a_cell_made_without_memory_and_filled_later_is_right():
+    source = LSTMCell(3, 4)
+    with torch.device("meta"):
+        made = LSTMCell(3, 4)
+    made = made.to_empty(device="cpu")
+    made.load_state_dict(source.state_dict())
+    inputs, lengths = torch.randn(2, 5, 3), torch.tensor([5, 2])
+    for one, other in zip(made.sequence(inputs, lengths)[1], source.sequence(inputs, lengths)[1], strict=True):
+        assert torch.equal(one, other)

@@ -124,13 +124,14 @@ def by_hand(model, data, dialogues):
 def test_the_loss_is_that_of_each_dialogue_by_itself(turns):
     torch.manual_seed(0)
     model = StatefulBroadcast(CONFIG, 30, 30).double().eval()
-    lengths = [5, 1, 7, 2, 4, 6, 3]
+    lengths = [5, 1, 7, 2, 4, 6, 3] * 25
     data = packed(lengths)
+    # fewer slots than dialogues, so that one takes another's place, and the minds of an epoch before are still there
+    assert dialogue_slots(data, 40, turns) < len(lengths)
     minds = Minds(dialogue_slots(data, 40, turns))
-    found = sum(
-        float(update_loss(model, data, update, minds).nats)
-        for update in epoch_dialogues(data, 40, turns=turns, seed=1, epoch=0)
-    )
+    for epoch in range(2):
+        updates = epoch_dialogues(data, 40, turns=turns, seed=1, epoch=epoch)
+        found = sum(float(update_loss(model, data, update, minds).nats) for update in updates)
     firsts = np.cumsum([0, *lengths[:-1]]).tolist()
     assert found == pytest.approx(by_hand(model, data, zip(firsts, lengths, strict=True)), rel=1e-6)
     assert evaluate(model, data, batch_tokens=50).nats == pytest.approx(found, rel=1e-6)
@@ -179,6 +180,22 @@ def test_the_second_turns_loss_reaches_the_first_turns_source():
     loss, _, _ = turn_loss(model, Batch.collate([[36]], [[21]]), carry)
     loss.backward()
     assert float(model.source_embedding.weight.grad[35].abs().sum()) > 0
+
+
+def test_two_that_follow_the_same_one_are_no_dialogue():
+    data = Packed.pack([([20], [21])] * 3, [-1, 0, 0])
+    with pytest.raises(ValueError, match="two exchanges follow the same one"):
+        epoch_dialogues(data, 100, turns=1, seed=1, epoch=0)
+
+
+def test_the_loss_may_be_smoothed():
+    torch.manual_seed(0)
+    model, data = StatefulBroadcast(CONFIG, 30, 30).eval(), packed([3, 2])
+    [update, *_] = epoch_dialogues(data, 1_000, turns=2, seed=1, epoch=0)
+    plain, smooth = (
+        float(update_loss(model, data, update, Minds(9), label_smoothing=share).nats.detach()) for share in (0.0, 0.3)
+    )
+    assert plain != pytest.approx(smooth)
 
 
 def test_sequential_dialogues_hold_everything_once():

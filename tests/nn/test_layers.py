@@ -558,7 +558,7 @@ class Fading(Cell):
 def stepped(input_size: int, hidden_size: int) -> Cell:
     linear = nn.Linear(input_size + hidden_size, hidden_size)
 
-    def step(inputs, state):
+    def step(inputs, state, linear):
         new = torch.tanh(linear(torch.cat([inputs, state[0]], 1)))
         return new, (new,)
 

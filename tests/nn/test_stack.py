@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from multiprocessing.reduction import ForkingPickler
 
 import pytest
 import torch
@@ -19,10 +20,12 @@ from s2sbot.nn import (
     GRUCell,
     LSTMCell,
     Readout,
+    Recurrent,
     RecurrentHighwayCell,
     SimpleRNNCell,
     Stack,
     StepCell,
+    deep_cell,
 )
 
 TIME = 5
@@ -165,8 +168,8 @@ def test_an_ordinary_layer_sees_rows_and_no_time():
         ([nn.Linear(3, 4), LSTMCell(3, 4)], "a LSTMCell that takes 3 stands above what gives 4"),
         ([GRUCell(3, 4), nn.Sequential(nn.Tanh(), nn.Linear(3, 4))], "a Sequential that takes 3"),
         ([Stack(GRUCell(3, 4)), Stack(GRUCell(3, 4))], "a Stack that takes 3 stands above what gives 4"),
-        ([GRUCell(3, 4), nn.LSTMCell(4, 4)], "cannot keep the state of torch's own LSTMCell"),
-        ([GRUCell(3, 4), nn.LSTM(4, 4)], "cannot keep the state of torch's own LSTM"),
+        ([GRUCell(3, 4), nn.LSTMCell(4, 4)], "cannot keep the state of the LSTMCell"),
+        ([GRUCell(3, 4), nn.LSTM(4, 4)], "cannot keep the state of the LSTM"),
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(type(layer).__name__ for layer in value) or "nothing",
 )
@@ -255,6 +258,8 @@ def by_hand(cell, merge, inputs, state, truth=None, lengths=None):
                 before = truth[row : row + 1, time - 1]
             before, inner = cell(merge(inputs[row : row + 1, time], before), tuple(inner))
             steps.append(before)
+        if truth is not None:
+            before = truth[row : row + 1, len(steps) - 1]
         outputs.append(nn.functional.pad(torch.cat(steps), (0, 0, 0, TIME - len(steps))))
         finals.append((*inner, before))
     return torch.stack(outputs), tuple(torch.cat(parts) for parts in zip(*finals, strict=True))
@@ -289,7 +294,7 @@ def test_a_truth_forced_at_once_equals_one_forced_step_by_step(name, lengths):
     sides = []
     for way in (Readout.forced, Feedback.forced):
         outputs, final = way(readout, inputs, lengths, state, truth)
-        loss = (outputs * real).square().sum() + sum(part.sin().sum() for part in final)
+        loss = (outputs * real).square().sum() + sum(part.sin().sum() for part in final[:-1])
         sides.append([outputs * real, *final, *torch.autograd.grad(loss, [inputs, truth, *readout.parameters()])])
     close(*sides, 1e-10)
     # the truth of the last step, and of padding, is no step's input
@@ -372,3 +377,45 @@ def test_a_named_merge_keeps_the_size(merge):
 def test_a_readout_of_no_input_is_refused():
     with pytest.raises(LayerError, match="a size of 0 makes no Readout"):
         Readout(GRUCell(3, 3), "readout_only", input_size=0)
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_state_that_does_not_fit_is_refused(parts):
+    stack = deep_cell(3, 4, cell="gru", depth=2)
+    state = tuple(torch.zeros(2, 4) for _ in range(parts))
+    with pytest.raises(LayerError, match=r"the state is \[\(2, 4\).*it must be \[\(2, 4\), \(2, 4\)\]"):
+        stack.sequence(torch.randn(2, 5, 3), None, state)
+
+
+def test_what_sees_more_than_a_step_is_refused():
+    for layer, message in (
+        (nn.BatchNorm1d(4), "BatchNorm1d in a stack would mix steps"),
+        (Recurrent(4, 4), "cannot keep the state of the"),
+        (nn.Sequential(nn.LSTM(4, 4)), "cannot keep the state of the LSTM in a Sequential"),
+    ):
+        with pytest.raises(LayerError, match=message):
+            Stack(LSTMCell(3, 4), layer)
+
+
+@pytest.mark.parametrize("unroll", [False, True])
+def test_parts_of_a_forced_sequence_give_what_the_whole_gives(unroll):
+    torch.manual_seed(0)
+    cell = Readout(Stack(GRUCell(3, 5), nn.Linear(5, 3)))
+    options = {"teacher_force": True, "return_sequences": True, "unroll": unroll}
+    inputs, truth = torch.randn(2, 6, 3), torch.randn(2, 6, 3)
+    whole = cell.layer(**options)(inputs, target=truth)
+    layer = cell.layer(**options, stateful=True)
+    parts = [layer(inputs[:, part], target=truth[:, part]) for part in (slice(0, 3), slice(3, 6))]
+    torch.testing.assert_close(torch.cat(parts, 1), whole)
+
+
+def test_what_is_named_can_be_sent_to_another_process():
+    layer = Readout(GRUCell(3, 3), "avg").layer(initial_state="normal")
+    assert ForkingPickler.dumps(layer)
+
+
+def test_a_kept_state_follows_the_layer_and_may_be_trained_on():
+    layer = GRUCell(3, 4).layer(stateful=True)
+    with torch.inference_mode():
+        layer(torch.randn(2, 5, 3))
+    layer.double()(torch.randn(2, 5, 3).double()).sum().backward()

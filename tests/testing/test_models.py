@@ -72,6 +72,8 @@ WRONG_MODELS = [
     (wrong.HasAMindAndForgets, MIND, "the same whatever the carry is"),
     (wrong.HasAMindAndDoesNotSay, MIND, r"`stateful` is False, but carry\(\) returns 1 tensors"),
     (wrong.KeepsItsMindInside, MIND, r"depends on turns before, but not by way of carry\(\)"),
+    (wrong.KeepsItsMindInTraining, MIND, "in training a turn depends on those before"),
+    (wrong.MindThatGrows, MIND_ROWS, "changes shape from turn to turn"),
     (wrong.MindNotBatchFirst, MIND, r"carry\(\): batch is not the first dimension of \(1, 3, 12\)"),
     (wrong.MindOfANumber, MIND, r"carry\(\) holds a int, not only tensors"),
     (wrong.ZerosAreAMind, ZEROS, "after a carry of zeros and after an empty one"),

@@ -197,3 +197,9 @@ def test_files_and_dialogues_do_not_run_into_each_other():
 
 def test_pairs_stand_alone():
     assert previous_exchanges([Exchange("a", "b"), Exchange("c", "d"), Exchange("e", "f")]) == [-1, -1, -1]
+
+
+def test_two_files_of_one_name_are_two():
+    first, second = cut(5), cut(6)
+    del second[:2]
+    assert previous_exchanges(first + second) == [-1, -1, 0, 1, -1, -1, 4]

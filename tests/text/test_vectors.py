@@ -280,12 +280,10 @@ def test_a_binary_file_is_to_be_converted(read, tmp_path, data):
     assert "save_word2vec_format" in hint
 
 
-def test_a_file_without_a_known_word_is_refused(read, tmp_path):
-    message, hint = refusal(read, b"bonjour 1 2\nHELLO 1 2\n")
-    assert message == f"{tmp_path / 'vectors.txt'}: none of its 2 words is in the vocabulary"
-    assert "language" in hint
-    assert "casing" in hint
-    assert refusal(read, GLOVE, Words([]))[0] == f"{tmp_path / 'vectors.txt'}: none of its 3 words is in the vocabulary"
+def test_a_file_without_a_known_word_gives_none(read):
+    for tokenizer in (Words(["nothing"]), Words([])):
+        found = read(GLOVE, tokenizer)
+        assert (found.ids.shape, found.vectors.shape, found.read) == ((0,), (0, 3), 3)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
