@@ -42,6 +42,7 @@ SUTSKEVER: Mapping[str, Mapping[str, Any]] = {
 }
 VINYALS: Mapping[str, Mapping[str, Any]] = {
     # the paper maps its 4,096 to 2,048 before the softmax, by a linear map; it tells neither rate nor first weights
+    # (of the small one, after 300 updates, perplexity is 109 with 0.02 and 245 with 0.05)
     "model": {
         "cell": "lstm",
         "embedding_size": 2048,
@@ -57,7 +58,7 @@ VINYALS: Mapping[str, Mapping[str, Any]] = {
         "epochs": 4,
         "batch_tokens": 4_000,
         "optimizer": "adagrad",
-        "learning_rate": 0.05,
+        "learning_rate": 0.02,
         "schedule": "constant",
         "warmup_steps": 0,
         "clip": 5.0,
