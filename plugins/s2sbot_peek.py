@@ -46,11 +46,6 @@ class Peek(RecurrentModel):
     """
 
     Config = RecurrentConfig
-    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"embedding_size": 256, "hidden_size": 512, "depth": 1},
-        "medium": {"embedding_size": 512, "hidden_size": 1024, "depth": 1},
-        "large": {"embedding_size": 1024, "hidden_size": 2048, "depth": 2},
-    }
     presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "cho2014": CHO,
         "cho2014-small": {

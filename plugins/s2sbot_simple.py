@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from s2sbot import hookimpl, knob
 from s2sbot.nn import ContextFirst, EncoderDecoder, RecurrentConfig
@@ -25,11 +24,6 @@ class Simple(ContextFirst):
     """
 
     Config = SimpleConfig
-    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"embedding_size": 256, "hidden_size": 512, "depth": 1},
-        "medium": {"embedding_size": 512, "hidden_size": 1024, "depth": 1},
-        "large": {"embedding_size": 1024, "hidden_size": 2048, "depth": 2},
-    }
 
     def __init__(self, config: SimpleConfig, source_vocab: int, target_vocab: int) -> None:
         super().__init__(config, source_vocab, target_vocab, first=True)

@@ -88,11 +88,6 @@ class StatefulBroadcast(ContextFirst):
 
     Config = StatefulBroadcastConfig
     config: StatefulBroadcastConfig
-    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"embedding_size": 256, "hidden_size": 512, "depth": 1},
-        "medium": {"embedding_size": 512, "hidden_size": 1024, "depth": 2},
-        "large": {"embedding_size": 1024, "hidden_size": 2048, "depth": 2},
-    }
     presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {
         "sutskever2014": SUTSKEVER,
         "sutskever2014-small": _smaller(

@@ -88,7 +88,7 @@ class EncoderDecoder(nn.Module, ABC):
 
     @abstractmethod
     def decode(self, tokens: Tensor, memory: Memory, state: State) -> Step:
-        """Go on from `state` with target tokens, [batch, time]; rows may end in PAD."""
+        """Go on from `state` with target tokens, [batch, time]; each row has at least one, and may end in PAD."""
 
     @abstractmethod
     def project(self, hidden: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +68,12 @@ class RecurrentModel(EncoderDecoder):
     decoder   [batch, time, embedding_size + extra_input] -> [batch, time, hidden_size] and a state
     readout   what stands between the decoder and the output layer: tanh of a linear map of [hidden, extra_output]
     """
+
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "small": {"embedding_size": 256, "hidden_size": 512, "depth": 1},
+        "medium": {"embedding_size": 512, "hidden_size": 1024, "depth": 1},
+        "large": {"embedding_size": 1024, "hidden_size": 2048, "depth": 2},
+    }
 
     def __init__(
         self,
