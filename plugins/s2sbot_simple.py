@@ -13,6 +13,7 @@ from s2sbot.nn import ContextFirst, EncoderDecoder, RecurrentConfig
 class SimpleConfig(RecurrentConfig):
     """The knobs of the table `model`."""
 
+    cell: str = knob("gru", "recurrent cell", choices=("lstm", "gru"))
     broadcast_state: bool = knob(False, "the decoder starts from the encoder's states too, not from zeros")
 
 

@@ -75,6 +75,7 @@ def _smaller(preset: Mapping[str, Mapping[str, Any]], **changes: Mapping[str, An
 class StatefulBroadcastConfig(RecurrentConfig):
     """The knobs of the table `model`."""
 
+    cell: str = knob("gru", "recurrent cell", choices=("lstm", "gru"))
     carry: bool = knob(True, "keep a mind: the next turn is read from the state that the last reply ended in")
 
 

@@ -13,7 +13,10 @@ from s2sbot.store import Store
 
 
 def settings(**train):
-    return {**tables(**train), "data": {"tokenizer": "words", "valid_share": 0.2, "scene_gap": 60.0}}
+    knobs = tables(**train)
+    # two tensors of state, so that their order counts too
+    model = {**knobs["model"], "cell": "lstm"}
+    return {**knobs, "model": model, "data": {"tokenizer": "words", "valid_share": 0.2, "scene_gap": 60.0}}
 
 
 def train(corpus, bot, **options):

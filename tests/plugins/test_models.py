@@ -62,7 +62,7 @@ def pairs(row):
 def make(model, **knobs) -> RecurrentModel:
     kind = PLUGINS.model(model)
     torch.manual_seed(0)
-    return kind(build(kind.Config, {**SMALL, "dropout": 0.0, **knobs}, "model"), 40, 40).eval()
+    return kind(build(kind.Config, {**SMALL, "dropout": 0.0, "cell": "lstm", **knobs}, "model"), 40, 40).eval()
 
 
 ROWS = [(model, row) for model in MODELS for row in covering(knobs_of(model))]
