@@ -224,10 +224,12 @@ class Conversation:
         """Keep in mind what was said, up to its last word also where the reply was cut short."""
         from .nn import decoding
 
-        if latest is not None and self.bot.description.mind:
-            complete = latest.complete
-            said = latest.carry if complete else decoding.carry_after(self.bot.model, source, latest, self._carry)
-            self._carry = said
+        if latest is None or not self.bot.description.mind:
+            return
+        if latest.complete:
+            self._carry = latest.carry
+        else:
+            self._carry = decoding.carry_after(self.bot.model, source, latest, self._carry)
 
     def _seeded(self) -> tuple[DecodeSettings, int | None]:
         """Return the settings with a seed that can be written down, and that seed where chance has a part."""
