@@ -10,14 +10,22 @@ from ..errors import LayerError
 __all__ = ["check_mask", "last_real", "move_back", "move_together", "reverse_rows"]
 
 
-def last_real(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Return the last real step of each row: [batch, time, size], [batch] -> [batch, size]."""
+def last_real(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the last real step of each row: [batch, time, size], [batch] -> [batch, size]; None where all are full."""
+    if lengths is None:
+        return sequence[:, -1]
     index = (lengths - 1).clamp_min(0).view(-1, 1, 1).expand(-1, 1, sequence.shape[2])
     return sequence.gather(1, index).squeeze(1)
 
 
-def reverse_rows(sequence: Tensor, lengths: Tensor) -> Tensor:
-    """Turn the real part of each row around, [batch, time] or [batch, time, size]; what is beyond it stays."""
+def reverse_rows(sequence: Tensor, lengths: Tensor | None) -> Tensor:
+    """Turn the real part of each row around, [batch, time] or [batch, time, size]; what is beyond it stays.
+
+    Args:
+        lengths: [batch]; None where every row is full.
+    """
+    if lengths is None:
+        return sequence.flip(1)
     steps = torch.arange(sequence.shape[1], device=sequence.device)
     back = lengths.unsqueeze(1) - 1 - steps
     return _take(sequence, torch.where(back >= 0, back, steps))

@@ -68,7 +68,6 @@ class Recurrent(nn.Module):
         share_state: bool = False,
     ) -> None:
         super().__init__()
-        self.hidden_size, self.depth = hidden_size, depth
         self.stack = deep_cell(
             input_size, hidden_size, cell=cell, depth=depth, dropout=dropout, share_state=share_state
         )
@@ -148,8 +147,8 @@ class BidirectionalRecurrent(nn.Module):
             parts = len(cast(Recurrent, forwards).state_sizes)
             begin = tuple(part.chunk(2, 1)[0] for part in state[len(finals) : len(finals) + parts])
             ahead, ahead_final = forwards(inputs, lengths, begin)
-            back, back_final = backwards(_backwards(inputs, lengths), lengths)
-            inputs = torch.cat([ahead, _backwards(back, lengths)], 2)
+            back, back_final = backwards(reverse_rows(inputs, lengths), lengths)
+            inputs = torch.cat([ahead, reverse_rows(back, lengths)], 2)
             finals += tuple(torch.cat(halves, 1) for halves in zip(ahead_final, back_final, strict=True))
         return inputs, finals
 
@@ -158,10 +157,6 @@ def detached(state: State) -> State:
     """Return a state that no gradient goes back through, and that training may go on from, whatever it came from."""
     with torch.inference_mode(False):
         return tuple(part.detach().clone() for part in state)
-
-
-def _backwards(inputs: Tensor, lengths: Tensor | None) -> Tensor:
-    return inputs.flip(1) if lengths is None else reverse_rows(inputs, lengths)
 
 
 def _normal(tensor: Tensor) -> Tensor:
@@ -306,7 +301,7 @@ class RecurrentLayer(nn.Module):
             inputs, lengths, back = move_together(inputs.masked_fill(~mask.unsqueeze(2), 0.0), mask)
             truth = move_together(truth, mask)[0] if truth is not None else None
         if self.go_backwards:
-            inputs = _backwards(inputs, lengths)
+            inputs = reverse_rows(inputs, lengths)
         if truth is not None:
             cell = cast(Feedback, self.cell)
             outputs, final = (partial(Feedback.forced, cell) if self.unroll else cell.forced)(
@@ -314,9 +309,10 @@ class RecurrentLayer(nn.Module):
             )
         else:
             outputs, final = (self.cell.unrolled if self.unroll else self.cell.sequence)(inputs, lengths, state)
-        if mask is None or lengths is None:
-            return outputs, outputs[:, -1], final
-        return move_back(outputs, back).masked_fill(~mask.unsqueeze(2), 0.0), last_real(outputs, lengths), final
+        last = last_real(outputs, lengths)
+        if mask is not None:
+            outputs = move_back(outputs, back).masked_fill(~mask.unsqueeze(2), 0.0)
+        return outputs, last, final
 
     def _look(self, sequence: Tensor, state: State, truth: Tensor | None) -> tuple[Tensor, Tensor, State]:
         """Let the cell see the whole sequence at every step; return as `_run` does."""

@@ -120,12 +120,13 @@ def update_loss(
     targets = sources = exchanges = 0
     for rows in update.turns:
         carry = tuple(part[: len(rows)] for part in carry)
-        batch = packed.batch(rows).to(device)
-        loss, count, carry = turn_loss(model, batch, carry, label_smoothing=label_smoothing)
-        losses.append(loss)
-        targets += int(count)
+        batch = packed.batch(rows)
+        # counted before it is moved, so that no device is waited for
+        targets += int(batch.target_mask.sum())
         sources += int(batch.source_mask.sum())
         exchanges += len(batch)
+        loss, _, carry = turn_loss(model, batch.to(device), carry, label_smoothing=label_smoothing)
+        losses.append(loss)
     minds.keep(update, carry)
     return UpdateLoss(torch.stack(losses).sum(), targets, sources, exchanges)
 

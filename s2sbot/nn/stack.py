@@ -178,7 +178,7 @@ class Feedback(Cell):
                 state = (*state[:-1], before)
             output, state = self.unrolled(inputs[:, time : time + 1], real, state)
             outputs.append(output)
-        return torch.cat(outputs, 1), (*state[:-1], _last(truth, lengths))
+        return torch.cat(outputs, 1), (*state[:-1], last_real(truth, lengths))
 
 
 class Readout(Feedback):
@@ -225,8 +225,4 @@ class Readout(Feedback):
         before = torch.cat([state[-1].unsqueeze(1), truth[:, :-1]], 1)
         merged = self.merge(inputs.flatten(0, 1), before.flatten(0, 1))
         outputs, inner = self.cell.sequence(merged.reshape(*before.shape[:2], -1), lengths, state[:-1])
-        return outputs, (*inner, _last(truth, lengths))
-
-
-def _last(sequence: Tensor, lengths: Tensor | None) -> Tensor:
-    return sequence[:, -1] if lengths is None else last_real(sequence, lengths)
+        return outputs, (*inner, last_real(truth, lengths))

@@ -47,13 +47,12 @@ class _Encoder(nn.Module):
 
         The last differs where there are two directions: only the forward one goes on from batch to batch.
         """
-        full = torch.full((x.shape[0],), x.shape[1], device=x.device) if lengths is None else lengths
         outputs, carried = self._run(self.forwards.stack, x, lengths, state)
-        last, final = last_real(outputs, full), carried
+        last, final = last_real(outputs, lengths), carried
         if self.backwards is not None:
-            back, other = self._run(self.backwards.stack, reverse_rows(x, full), lengths, ())
-            last = last + last_real(back, full)
-            outputs = outputs + reverse_rows(back, full)
+            back, other = self._run(self.backwards.stack, reverse_rows(x, lengths), lengths, ())
+            last = last + last_real(back, lengths)
+            outputs = outputs + reverse_rows(back, lengths)
             final = tuple(one + two for one, two in zip(carried, other, strict=True))
         return outputs, last, final, carried
 
