@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from ..text.dialogue import Cue, Dialogue, Exchange, PairReader, Reader
+from ..text.dialogue import MARKS, Cue, Dialogue, Exchange, Lost, PairReader, Reader
 from .findings import Check, Finding, Started, cause_of, require, run_checks
 
 __all__ = ["Data", "check_reader", "reader_checks"]
@@ -74,16 +74,20 @@ def reader_checks(
 
 def _check_items(subject: _Subject) -> None:
     items = subject.read()
-    assert items, "nothing was read"
+    assert any(not isinstance(item, Lost) for item in items), "nothing was read"
     _look_at(items, subject.pair)
 
 
 def _look_at(items: Sequence[Any], pair: bool) -> None:
     """Check that all items are of the types of the contract, and have a text."""
     for item in items:
-        known = Exchange if pair else (Cue, Dialogue, Exchange)
+        known = (Dialogue, Exchange, Lost) if pair else (Cue, Dialogue, Exchange, Lost)
         assert isinstance(item, known), f"a {type(item).__name__} was read, which is no {_names(known)}"
+        if isinstance(item, Lost):
+            assert isinstance(item.cause, str) and item.cause.strip(), "something was lost, and it is not said why"
+            continue
         if isinstance(item, Cue):
+            assert item.mark is None or item.mark in MARKS, f"a cue's mark is {item.mark!r}, none of {', '.join(MARKS)}"
             assert math.isfinite(item.start) and math.isfinite(item.end), (
                 f"a cue from {item.start} to {item.end} seconds"
             )
@@ -92,8 +96,8 @@ def _look_at(items: Sequence[Any], pair: bool) -> None:
         assert all(isinstance(text, str) and text.strip() for text in texts), f"{item!r:.80} has no text"
 
 
-def _names(types: type | tuple[type, ...]) -> str:
-    return " or ".join(kind.__name__ for kind in (types if isinstance(types, tuple) else (types,)))
+def _names(types: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in types)
 
 
 def _texts(item: Cue | Dialogue | Exchange) -> list[str]:
@@ -185,7 +189,7 @@ def _tried(subject: _Subject, *sides: bytes, what: str) -> list[Any]:
         _look_at(items, subject.pair)
     except AssertionError as error:
         raise AssertionError(f"{what}: {error}") from error
-    return items
+    return [item for item in items if not isinstance(item, Lost)]
 
 
 def _sniffed(subject: _Subject, data: bytes, what: str) -> float:

@@ -2,7 +2,7 @@
 
 from .cleaning import clean_line, decode_text, split_speakers, strip_markup
 from .corpus import Corpus, CorpusReport, DocumentExchanges, Skipped, open_corpus, read_corpus
-from .dialogue import Cue, Dialogue, Exchange, Origin, PairReader, Reader, Turn
+from .dialogue import MARKS, Cue, Dialogue, Exchange, Item, Lost, Origin, PairReader, Reader, Turn
 from .documents import Document
 from .pairing import cues_to_dialogues, dialogue_to_exchanges
 from .tokenizer import BOS, EOS, PAD, RESERVED, SEP, UNK, Tokenizer, default_vocab_size, encode_source
@@ -10,6 +10,7 @@ from .tokenizer import BOS, EOS, PAD, RESERVED, SEP, UNK, Tokenizer, default_voc
 __all__ = [
     "BOS",
     "EOS",
+    "MARKS",
     "PAD",
     "RESERVED",
     "SEP",
@@ -21,6 +22,8 @@ __all__ = [
     "Document",
     "DocumentExchanges",
     "Exchange",
+    "Item",
+    "Lost",
     "Origin",
     "PairReader",
     "Reader",

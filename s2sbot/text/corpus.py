@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from ..errors import CorpusError, S2SBotError, SettingsError
 from ..settings import merge_tables, nearest
-from .dialogue import Cue, Dialogue, Exchange, PairReader, Reader
+from .dialogue import Cue, Dialogue, Exchange, Item, PairReader, Reader
 from .documents import Document, HashedStream, find_documents, listed_documents, pair_document
 from .pairing import cues_to_dialogues, dialogue_to_exchanges
 
@@ -229,7 +229,7 @@ def read_corpus(
 
 def _read_document(
     document: Document, corpus: Corpus, readers: Mapping[str, AnyReader], found: CorpusReport
-) -> tuple[str, list[Cue | Dialogue | Exchange]]:
+) -> tuple[str, list[Item]]:
     with ExitStack() as stack:
         streams = []
         for opener in document.openers:
@@ -246,7 +246,7 @@ def _read_document(
         if len(opened) == 2:
             if not isinstance(reader, PairReader):
                 raise CorpusError(f"the reader {name!r} reads no pairs of files", "use the reader 'moses'")
-            items: list[Cue | Dialogue | Exchange] = list(reader.read_pair(opened[0], opened[1], document.name))
+            items: list[Item] = list(reader.read_pair(opened[0], opened[1], document.name))
         elif isinstance(reader, Reader):
             items = list(reader.read(opened[0], document.name))
         else:
@@ -281,7 +281,7 @@ def _sniffed(reader: Reader, title: str, head: bytes, name: str) -> float:
 
 
 def _to_exchanges(
-    items: Sequence[Cue | Dialogue | Exchange],
+    items: Sequence[Item],
     name: str,
     found: CorpusReport,
     scene_gap: float,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO, Final, Protocol, TypeAlias, runtime_checkable
 
-__all__ = ["Cue", "Dialogue", "Exchange", "Origin", "PairReader", "Reader", "Turn"]
+__all__ = ["MARKS", "Cue", "Dialogue", "Exchange", "Item", "Lost", "Origin", "PairReader", "Reader", "Turn"]
+
+MARKS: Final = ("comment", "drawing", "karaoke", "positioned")
+"""What a subtitle file itself may say that a cue is, so that nobody speaks it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +23,19 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What a subtitle file shows from `start` to `end`, both in seconds; `text` without markup."""
+    """What a subtitle file shows from `start` to `end`, both in seconds; `text` without markup, line ends as `\\n`.
+
+    speaker  who says it, where the file's format has a place for that
+    style    name of the style it is drawn in
+    mark     one of `MARKS`, where the file says by more than the style's name that nobody speaks it
+    """
 
     start: float
     end: float
     text: str
     speaker: str | None = None
     style: str | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +49,14 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """Turns that belong together: a scene, a conversation."""
+    """Turns that belong together: a scene, a conversation.
+
+    group  what is never torn apart between training and validation, as a film; None where the dialogue stands alone
+    """
 
     turns: tuple[Turn, ...]
     origin: Origin
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +76,31 @@ class Exchange:
     turn: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A piece of a file that could not be read while the rest could; `cause` in a few words, `line` from 1."""
+
+    cause: str
+    line: int | None = None
+
+
+Item: TypeAlias = Cue | Dialogue | Exchange | Lost
+
+
 @runtime_checkable
 class Reader(Protocol):
     """Reads one kind of file.
 
-    What it yields says what still has to be done: cues are paired, dialogues are cut, exchanges are ready.
+    What it yields says what still has to be done: cues are paired, dialogues are cut, exchanges are ready. Nothing is
+    passed over in silence: a piece that cannot be read is a `Lost`.
     """
 
     def sniff(self, head: bytes, name: str) -> float:
         """Return how surely this reader reads the file, 0 to 1; `head`, its first 64 KiB, counts before `name`."""
         ...
 
-    def read(self, stream: BinaryIO, name: str) -> Iterator[Cue | Dialogue | Exchange]:
-        """Yield what the file holds.
+    def read(self, stream: BinaryIO, name: str) -> Iterator[Item]:
+        """Yield what the file holds, as it comes; a file that may be large is never held whole.
 
         Raises:
             ValueError: where it cannot be read; the message says why, and the file is skipped and named.
@@ -85,10 +110,14 @@ class Reader(Protocol):
 
 @runtime_checkable
 class PairReader(Protocol):
-    """Reads two files, line by line, that are translations of each other."""
+    """Reads two files that belong together, as line by line translations of each other.
 
-    def read_pair(self, source: BinaryIO, target: BinaryIO, name: str) -> Iterator[Exchange]:
-        """Yield an exchange for every pair of lines.
+    Where both have names of their own, the class names them in `pair_names`: two such files in one folder are read
+    together, and neither of them alone.
+    """
+
+    def read_pair(self, source: BinaryIO, target: BinaryIO, name: str) -> Iterator[Item]:
+        """Yield what both files hold.
 
         Raises:
             ValueError: where the two sides do not have the same number of lines, or cannot be read.

@@ -229,7 +229,7 @@ def test_a_wrong_reader_of_pairs_is_caught():
             "sides of different length are no ValueError: 2 exchanges were read"
         )
     }
-    with pytest.raises(AssertionError, match="a Cue was read, which is no Exchange"):
+    with pytest.raises(AssertionError, match="a Cue was read, which is no Dialogue or Exchange"):
         check_reader(SidesOfCues, PAIR, "train")
 
 
