@@ -7,12 +7,14 @@ from pathlib import Path
 
 from .engine import Bot
 from .errors import CorpusError
-from .nn.dataset import Packed
 from .nn.scoring import Score, evaluate
 from .plugins import Plugins
-from .text.corpus import CorpusReport, open_corpus, read_corpus
+from .text.corpus import open_corpus
 from .text.dialogue import Exchange
+from .text.packed import Packed
 from .text.pairing import previous_exchanges
+from .text.reading import CorpusReport, read_corpus
+from .text.rules import Rules
 from .text.tokenizer import encode_source
 
 __all__ = ["Evaluation", "evaluate_bot"]
@@ -62,8 +64,7 @@ def evaluate_bot(
         corpus,
         (plugins or Plugins()).readers(),
         report=report,
-        scene_gap=data.scene_gap,
-        context_turns=data.context_turns,
+        rules=Rules.of(data),
     )
     exchanges = [exchange for document in documents for exchange in document.exchanges]
     packed = Packed.pack(

@@ -79,6 +79,7 @@ class Plugins:
         self._distributions: dict[str, str] = {}
         self._answering: dict[tuple[str, str], list[str]] = {}  # (hook, plugin) -> names of its entry points
         self.broken: list[Broken] = []
+        self.portable = not extra
         for module in extra:
             name = module.__name__
             self._distributions[name] = "given by hand"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,18 @@ def resolve_settings(
         # an id then means one word in the source and another in the target
         merged["model"]["share_embeddings"] = False
     return RunSettings._build(model, merged, plugins)
+
+
+def resolve_data(corpora: Sequence[Corpus], given: Mapping[str, Any]) -> DataSettings:
+    """Lay defaults < corpus < `given` over each other for the table `data` alone.
+
+    Raises:
+        CorpusError: where the corpora do not agree whether they are talked with or translated.
+        SettingsError: for an unknown knob, or a value out of limits.
+    """
+    layers: list[Tables] = [FOR_TRANSLATION] if kind_of(corpora) == "translate" else []
+    layers += [_wishes(corpus, DataSettings) for corpus in corpora]
+    return build(DataSettings, {**merge_tables(*layers)["data"], **given}, "data")
 
 
 def model_of(preset: str | None, plugins: Plugins) -> str:

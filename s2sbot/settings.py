@@ -73,10 +73,24 @@ class DataSettings:
     context_turns: int = knob(0, "turns before the last that the source holds too", minimum=0, maximum=16)
     scene_gap: float = knob(10.0, "seconds without a cue that end a dialogue", above=0.0)
     max_length: int = knob(48, "tokens a side; longer exchanges are left out", minimum=4, maximum=1024)
+    without: str = knob("", "rules of cleaning to leave out, with commas between; docs/cleaning.md lists them")
+    max_characters: int = knob(400, "characters a side; longer exchanges are left out", minimum=10)
+    max_ratio: float = knob(4.0, "how many times as long one side of a translation may be as the other", above=1.0)
+    reply_cap: int | None = knob(
+        None, "how often one reply may occur; one in 500 exchanges but at least 20 times where not given", minimum=1
+    )
+    near_duplicates: float = knob(
+        0.0, "likeness (Jaccard, of runs of 5 characters) from which an exchange is a duplicate; 0 asks for none",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
+    language: str | None = knob(
+        None, "language, as en, or source and target, as de-en; exchanges in other ones are left out"
+    )
     vectors: str | None = knob(
         None, "file of word vectors (word2vec, GloVe or fastText text format) that the model's tables start from"
     )
-    valid_share: float = knob(0.04, "share of the files held out for validation", above=0.0, maximum=0.5)
+    valid_share: float = knob(0.04, "share of the films held out for validation", above=0.0, maximum=0.5)
+    test_share: float = knob(0.0, "share of the films held out from validation too", minimum=0.0, maximum=0.4)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

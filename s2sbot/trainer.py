@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import filelock
 import torch
@@ -20,10 +20,10 @@ from .loop import Loop
 from .nn.device import choose_device
 from .nn.encoder_decoder import check_tables
 from .plugins import Plugins
-from .preparation import Prepared, prepare
+from .preparation import Prepared, adopt, is_prepared, open_prepared, prepare, prepared_corpus, with_vectors
 from .progress import Progress
 from .run_settings import RunSettings, kind_of, model_of, resolve_settings
-from .settings import LENGTHS, Tables, TrainSettings, build, merge_tables
+from .settings import LENGTHS, DataSettings, Tables, TrainSettings, build, merge_tables
 from .text.corpus import open_corpus
 from .text.tokenizer import RESERVED
 from .text.vectors import vector_size
@@ -103,13 +103,35 @@ class Training:
             raise SettingsError("no corpus given", "name a subtitle file, a folder or zip of them, or a corpus folder")
         self._refuse_existing()
         source, target = self._languages
-        self._corpora = [open_corpus(path, source=source, target=target) for path in self._paths]
-        self._valid = [open_corpus(path, source=source, target=target) for path in self._valid_paths]
+        prepared = [path for path in (*self._paths, *self._valid_paths) if is_prepared(path)]
+        if prepared and (len(self._paths) > 1 or self._valid_paths):
+            raise SettingsError(f"{prepared[0]} is prepared already", "give it alone, or prepare all corpora together")
+        self._prepared = prepared[0] if prepared else None
+        if self._prepared is not None:
+            self._corpora, self._valid = [prepared_corpus(self._prepared)], []
+        else:
+            self._corpora = [open_corpus(path, source=source, target=target) for path in self._paths]
+            self._valid = [open_corpus(path, source=source, target=target) for path in self._valid_paths]
         kind_of([*self._corpora, *self._valid])
         model = self._model_name or model_of(self._preset, self._plugins)
         self.settings = resolve_settings(self._corpora, model, self._preset, self._size, self._given, self._plugins)
+        if self._prepared is not None:
+            self._refuse_other_data(self._corpora[0].settings["data"])
         if self.settings.data.vectors:
             self._check_vectors(Path(self.settings.data.vectors))
+
+    def _refuse_other_data(self, prepared: Mapping[str, Any]) -> None:
+        """Raise where something is asked for that is settled by how a corpus was prepared."""
+        was = build(DataSettings, prepared, "data")
+        now = dataclasses.replace(self.settings.data, vectors=was.vectors)
+        others = [
+            field.name for field in dataclasses.fields(was) if getattr(now, field.name) != getattr(was, field.name)
+        ]
+        if others:
+            raise SettingsError(
+                f"{self._prepared} was prepared with another data.{', data.'.join(others)}",
+                "leave it out, or prepare the corpus again",
+            )
 
     def _check_vectors(self, path: Path) -> None:
         """Look at the size of the word vectors before the corpus is read, which may take long."""
@@ -201,8 +223,7 @@ class Training:
             )
             prepared = Prepared.load(self.folder / "data", tokenizers)
         else:
-            stages = prepare(self._corpora, self._valid, self.settings.data, self._plugins, self.settings.train.seed)
-            for stage in stages:
+            for stage in self._prepare():
                 if isinstance(stage, Prepared):
                     prepared = stage
                 else:
@@ -210,17 +231,35 @@ class Training:
         assert prepared is not None
         loop = Loop(self.bot, self.settings, prepared, self._plugins, self._device)
         if not self._resume:
-            self._write_new(prepared)
+            self._write_new()
         self._loop = loop
         if self._resume:
             yield from self._loop.restore()
         yield from self._loop.events()
 
-    def _write_new(self, prepared: Prepared) -> None:
+    def _prepare(self) -> Iterator[Progress | Prepared]:
+        """Prepare the corpora, or take what has been prepared; yield what happens, at last a `Prepared`."""
+        data, folder = self.settings.data, self.folder / "data"
+        if self._prepared is not None:
+            yield Progress(kind="prepare", message=f"taking what has been prepared in {self._prepared}")
+            prepared = open_prepared(self._prepared, data, self._plugins)
+            save_tokenizers(self.bot, *prepared.tokenizers)
+        else:
+            stages = prepare(self._corpora, self._valid, data, self._plugins, out=folder, tokenizer_folder=self.bot)
+            for stage in stages:
+                if isinstance(stage, Prepared):
+                    prepared = stage
+                else:
+                    yield stage
+        with full_disk_explained(self.bot):
+            prepared = adopt(prepared, folder)
+        if data.vectors:
+            prepared = yield from with_vectors(prepared, Path(data.vectors))
+        yield prepared
+
+    def _write_new(self) -> None:
         """Write all that a run can be resumed from; `settings.toml` comes last and says that all of it is there."""
         with full_disk_explained(self.bot):
-            save_tokenizers(self.bot, *prepared.tokenizers)
-            prepared.save(self.folder / "data")
             write_atomically(self.folder / "settings.toml", self.settings.to_toml().encode())
 
     def _lock(self) -> None:

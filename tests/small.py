@@ -32,12 +32,12 @@ def write_pairs(path: Path, times: int = 4) -> Path:
     return path
 
 
-def write_subtitles(path: Path, scenes: int = 6) -> Path:
-    """Write the lines as SubRip, a scene for each pair."""
+def write_subtitles(path: Path, scenes: int = 6, first: int = 0) -> Path:
+    """Write the lines as SubRip, a scene for each pair, before which stands the number of the round, from `first`."""
     cues, clock = [], 0
-    for _ in range(scenes):
-        for pair in LINES:
-            for line in pair:
+    for scene in range(first, first + scenes):
+        for source, target in LINES:
+            for line in (f"{scene} {source}", target):
                 begin, end = _time(clock), _time(clock + 1)
                 cues.append(f"{len(cues) + 1}\n{begin} --> {end}\n{line}\n")
                 clock += 2

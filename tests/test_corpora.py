@@ -8,7 +8,7 @@ from small import tables
 
 import s2sbot
 from s2sbot.plugins import Plugins
-from s2sbot.text import CorpusReport, open_corpus, read_corpus
+from s2sbot.text import CorpusReport, Rules, open_corpus, read_corpus
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 
@@ -16,7 +16,7 @@ CORPORA = Path(__file__).parents[1] / "corpora"
 def read(name):
     report = CorpusReport()
     corpus = open_corpus(CORPORA / name)
-    documents = list(read_corpus(corpus, Plugins().readers(), report=report, scene_gap=10.0, context_turns=0))
+    documents = list(read_corpus(corpus, Plugins().readers(), report=report, rules=Rules()))
     return corpus, report, [exchange for document in documents for exchange in document.exchanges]
 
 

@@ -150,7 +150,7 @@ def test_the_loss_is_the_mean_of_tokens_or_of_exchanges(film, tmp_path):
                     before = [parameter.detach().clone() for parameter in run._loop.model.parameters()]
                     update = run._loop._updates[0]
             after = list(run._loop.model.parameters())
-            batch = run._loop.prepared.train.batch(update.turns[0])
+            batch = Batch.of(run._loop.prepared.train, update.turns[0])
         norms[average] = (
             sum(float((one - other).detach().square().sum()) for one, other in zip(before, after, strict=True)) ** 0.5
         )

@@ -139,7 +139,7 @@ def test_hook_register_readers(install: Install) -> None:
     plugins = Plugins()
     reader = plugins.readers()["echo"]
     assert type(reader) is sys.modules["strange_reader"].StrangeReader is plugins.reader_offers()["echo"].value
-    assert {"subtitles", "tsv", "moses"} <= plugins.readers().keys()
+    assert {"srt", "tsv", "moses"} <= plugins.readers().keys()
     assert plugins.broken == []
 
 
@@ -270,7 +270,7 @@ def test_a_reader_that_cannot_be_made_leaves_the_others(install: Install) -> Non
     source = READER.replace("def sniff", "def __init__(self, folder): ...\n    def sniff")
     install("strange", source.replace("NAME", "echo"), "readers")
     plugins = Plugins()
-    assert "subtitles" in plugins.readers()
+    assert "srt" in plugins.readers()
     assert "echo" not in plugins.readers()
     [broken] = plugins.broken
     assert "the reader 'echo' cannot be made: TypeError" in broken.cause

@@ -2,19 +2,24 @@
 
 import dataclasses
 import re
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from small import write_pairs
 
-from s2sbot import Exchange, Progress
+from s2sbot import Progress
 from s2sbot.errors import CorpusError, PluginError, SettingsError, TokenizerError
 from s2sbot.plugins import Plugins
-from s2sbot.preparation import Prepared, prepare, split
+from s2sbot.preparation import Prepared, prepare
+from s2sbot.preparation.choosing import sides_of
 from s2sbot.run_settings import DEFAULT_BUDGET, RunSettings, kind_of, resolve_settings
 from s2sbot.settings import SIZES, DataSettings
-from s2sbot.text import Corpus, DocumentExchanges, encode_source, open_corpus
+from s2sbot.text import Corpus, encode_source, open_corpus
+from s2sbot.text.quality import hash_of
 
 NAMES = st.lists(st.text("abcdef0123456789", min_size=1, max_size=6), unique=True, min_size=2, max_size=12)
 SHARES = st.floats(0.001, 0.5)
@@ -25,74 +30,43 @@ def plugins():
     return Plugins()
 
 
-def film(name, length=5):
-    return DocumentExchanges(name, "subtitles", tuple(Exchange(f"{name} {n}", "x") for n in range(length)), False)
-
-
-def pairs(sources):
-    return DocumentExchanges("pairs.tsv", "tsv", tuple(Exchange(source, "x") for source in sources), True)
-
-
-def held_out(documents, share):
-    """Return the names of files that are held out, having checked that every file goes one way as a whole."""
-    ways = {}
-    for exchange, apart in split(documents, share):
-        ways.setdefault(exchange.source.split()[0], set()).add(apart)
-    assert all(len(way) == 1 for way in ways.values())
-    assert set(ways) == {document.name for document in documents}
-    return {name for name, way in ways.items() if way == {True}}
+def held_out(names, share, test_share=0.0):
+    """Return which of some units are held out, and which are kept for testing."""
+    hashes = {name: hash_of(name) for name in names}
+    found = sides_of(
+        np.array(list(hashes.values()), np.uint64),
+        min(hashes.values()),
+        max(hashes.values()),
+        valid_share=share,
+        test_share=test_share,
+    )
+    return tuple({name for name, side in zip(hashes, found.tolist(), strict=True) if side == place} for place in (1, 2))
 
 
 @given(NAMES, SHARES)
-def test_files_are_held_out_whole_and_never_none_or_all(names, share):
-    documents = [film(name) for name in names]
-    assert 0 < len(held_out(documents, share)) < len(names)
-    sources = [exchange.source for exchange, _ in split(documents, share)]
-    assert sources == [exchange.source for document in documents for exchange in document.exchanges]
-
-
-@given(NAMES, SHARES, st.randoms(use_true_random=False))
-def test_the_order_of_files_does_not_matter(names, share, random):
-    shuffled = random.sample(names, len(names))
-    assert held_out([film(name) for name in names], share) == held_out([film(name) for name in shuffled], share)
+def test_some_units_are_held_out_and_never_none_or_all(names, share):
+    assert 0 < len(held_out(names, share)[0]) < len(names)
 
 
 @given(NAMES, st.text("xyz", min_size=1), SHARES)
-def test_one_more_file_moves_only_those_at_the_ends(names, new, share):
-    before = held_out([film(name) for name in names], share)
-    after = held_out([film(name) for name in [*names, new]], share) - {new}
+def test_one_more_unit_moves_only_those_at_the_ends(names, new, share):
+    before, after = held_out(names, share)[0], held_out([*names, new], share)[0] - {new}
     assert len(before - after) <= 1  # the lowest, no longer the lowest
     assert len(after - before) <= 1  # the highest, no longer the highest
 
 
+@given(NAMES, SHARES, st.floats(0.001, 0.4))
+def test_a_test_set_takes_nothing_from_validation(names, share, test_share):
+    valid, test = held_out(names, share, test_share)
+    assert valid == held_out(names, share)[0]
+    assert not valid & test
+    assert len(valid | test) < len(names)
+
+
 def test_the_share_is_about_what_was_asked_for():
-    documents = [film(str(number), 1) for number in range(2_000)]
-    assert 150 < len(held_out(documents, 0.1)) < 250
-
-
-@given(st.integers(2, 200), SHARES)
-def test_a_single_film_is_cut_at_a_point_in_time(length, share):
-    ways = [apart for _, apart in split([film("a", length)], share)]
-    assert ways == sorted(ways)
-    assert 0 < sum(ways) < length
-    assert sum(ways) - 1 <= share * length <= sum(ways)
-
-
-@given(st.lists(st.text("ab C", min_size=1).filter(str.strip), min_size=2), SHARES)
-def test_a_single_file_of_pairs_is_split_by_source_and_never_holds_out_nothing(sources, share):
-    ways = {}
-    for exchange, apart in split([pairs(sources)], share):
-        ways.setdefault(" ".join(exchange.source.lower().split()), set()).add(apart)
-    assert all(len(way) == 1 for way in ways.values())
-    assert {True} in ways.values()
-
-
-def test_a_single_file_of_pairs_keeps_its_split_when_lines_are_added():
-    some, more = [f"line {number}" for number in range(300)], [f"other {number}" for number in range(300)]
-    before = {exchange.source for exchange, apart in split([pairs(some)], 0.1) if apart}
-    after = {exchange.source for exchange, apart in split([pairs(some + more)], 0.1) if apart}
-    assert before == {source for source in after if source in some}
-    assert 15 < len(before) < 50
+    valid, test = held_out([str(number) for number in range(2_000)], 0.1, 0.2)
+    assert 150 < len(valid) < 250
+    assert 320 < len(test) < 480
 
 
 def corpus(**settings):
@@ -203,14 +177,16 @@ def test_corpora_of_a_kind_fit_together():
             kind_of([translator(), other])
 
 
-def prepared(plugins, *paths, valid=(), seed=1, **data):
+def prepared(plugins, *paths, valid=(), workers=None, **data):
+    out = Path(tempfile.mkdtemp(dir=Path(paths[0]).parent, prefix=".out"))
     stages = list(
         prepare(
             [open_corpus(path) for path in paths],
             [open_corpus(path) for path in valid],
             DataSettings(**{"tokenizer": "words", "valid_share": 0.2, **data}),
             plugins,
-            seed,
+            out=out,
+            workers=workers,
         )
     )
     assert all(isinstance(stage, Progress) for stage in stages[:-1])
@@ -219,7 +195,7 @@ def prepared(plugins, *paths, valid=(), seed=1, **data):
 
 
 def write_film(path):
-    cues = [f"00:00:{2 * n:02},000 --> 00:00:{2 * n + 1:02},000\nLine {n} of them.\n" for n in range(9)]
+    cues = [f"00:00:{2 * n:02},000 --> 00:00:{2 * n + 1:02},000\n{path.stem} has a line {n}.\n" for n in range(9)]
     path.write_text("\n".join(cues))
 
 
@@ -236,17 +212,16 @@ def test_pairs_become_ids_that_say_the_same(plugins, tmp_path):
     assert made.tokenizers[0] is made.tokenizers[1]
     assert any("pairs.tsv: 1 files, 24 exchanges" in stage for stage in stages)
     assert made.facts["kind"] == "chat"
-    assert made.facts["exchanges"] == {"train": len(train), "valid": len(valid), "too_long": 0}
+    assert made.facts["exchanges"] == {"train": len(train), "valid": len(valid), "test": 0, "too_long": 0}
     assert made.facts["corpora"][0]["files"] == 1
 
 
-def test_the_same_corpus_and_seed_make_the_same_ids(plugins, tmp_path):
+def test_the_same_corpus_makes_the_same_ids(plugins, tmp_path):
     path = write_pairs(tmp_path / "pairs.tsv")
     (one, _), (two, _) = prepared(plugins, path), prepared(plugins, path)
     assert texts(one.train, one.tokenizers) == texts(two.train, two.tokenizers)
     assert one.samples == two.samples
-    assert one.facts["corpora"] == two.facts["corpora"]
-    assert one.facts["uuid"] != two.facts["uuid"]
+    assert one.facts == two.facts
 
 
 def test_subtitles_become_ids_with_their_context(plugins, tmp_path):
@@ -263,7 +238,7 @@ def test_a_corpus_of_its_own_is_held_out_whole(plugins, tmp_path):
     path = write_pairs(tmp_path / "pairs.tsv")
     (tmp_path / "valid.tsv").write_text("Hello. 0\tGood evening.\n")
     made, _ = prepared(plugins, path, valid=[tmp_path / "valid.tsv"])
-    assert (len(made.train), len(made.valid)) == (24, 1)
+    assert (len(made.train), len(made.valid)) == (23, 1)  # what stands in both is not learnt from
     assert [one["validation"] for one in made.facts["corpora"]] == [False, True]
     assert made.samples == ((tuple(encode_source(made.tokenizers[0], "Hello. 0")), "Hello. 0", "Good evening."),)
 

@@ -87,13 +87,14 @@ def test_whole_files_are_held_out(tmp_path, bot):
     folder = tmp_path / "films"
     folder.mkdir()
     for number in range(4):
-        write_subtitles(folder / f"film{number}.srt", scenes=2)
+        write_subtitles(folder / f"film{number}.srt", scenes=2, first=2 * number)
     run_to_end(s2sbot.training(folder, bot=bot, settings=tables(steps=2)))
     facts = json.loads((bot / "training" / "data" / "data.json").read_text("utf-8"))["facts"]
     assert facts["exchanges"]["valid"] % 12 == 0
     assert facts["exchanges"] == {
         "train": 48 - facts["exchanges"]["valid"],
         "valid": facts["exchanges"]["valid"],
+        "test": 0,
         "too_long": 0,
     }
 
@@ -307,7 +308,7 @@ class TestRefused:
     def test_prepared_data_that_is_damaged(self, pairs, bot):
         run_to_end(s2sbot.training(pairs, bot=bot, settings=tables(steps=1)))
         (bot / "training" / "data" / "train.source_ids.npy").write_bytes(b"\x93NUMPY")
-        refused(TrainingError, "cannot be read", bot=bot, resume=True, settings={"train": {"steps": 2}})
+        refused(CorpusError, "cannot be read", bot=bot, resume=True, settings={"train": {"steps": 2}})
 
 
 def test_a_bot_without_a_validation_says_so(pairs, bot):

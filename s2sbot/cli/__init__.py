@@ -21,7 +21,7 @@ COMMANDS: Final = {
     "chat": "Talk to a bot.",
     "translate": "Translate lines with a bot.",
     "evaluate": "Say how well a bot foresees a corpus.",
-    "corpus": "Look into a corpus.",
+    "corpus": "Look into corpora, prepare, align and fetch them.",
     "history": "Read, search, export and delete stored conversations.",
     "plugins": "List and check models, tokenizers and readers.",
 }

@@ -1,5 +1,6 @@
 """The torch half: what a model plugin is built from, and what trains, scores and decodes it."""
 
+from ..text.packed import Packed
 from .attention import SCORES, AdditiveAttention, Attention, DotAttention, GeneralAttention
 from .batch import Batch, pad_rows, source_rows
 from .cells import (
@@ -13,7 +14,7 @@ from .cells import (
     StepCell,
     make_cell,
 )
-from .dataset import Packed, epoch_batches, sequential_batches
+from .dataset import epoch_batches, sequential_batches
 from .decoding import Hypothesis, generate, stream
 from .device import choose_device
 from .encoder_decoder import (

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ..text.packed import Packed
 from ..text.tokenizer import BOS, EOS, PAD
 
 __all__ = ["Batch", "pad_rows", "source_rows"]
@@ -52,6 +55,12 @@ class Batch:
         target_input = target[:, :-1].masked_fill(target[:, :-1] == EOS, PAD)
         target_output = target[:, 1:]
         return cls(source, source_mask, target_input, target_output, target_output.ne(PAD))
+
+    @classmethod
+    def of(cls, packed: Packed, rows: NDArray[np.int64]) -> Batch:
+        """Return some packed exchanges as tensors."""
+        pairs = [packed.row(int(index)) for index in rows]
+        return cls.collate([source for source, _ in pairs], [target for _, target in pairs])
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on `device`."""

@@ -2,130 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files import write_atomically
-from .batch import Batch
+from ..text.packed import Packed
 
 __all__ = [
-    "Packed",
     "Update",
     "dialogue_slots",
     "epoch_batches",
     "epoch_dialogues",
-    "load_array",
-    "save_array",
     "sequential_batches",
     "sequential_dialogues",
 ]
 
-_ARRAYS = ("source_ids", "source_ends", "target_ids", "target_ends", "previous")
 LONGEST_DIALOGUE = 32
 """Exchanges after which a dialogue is cut, so that no update is left over to one long dialogue alone."""
 OPEN_DIALOGUES = 32
 """Times as many dialogues are open as go into an update."""
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """Bare token ids of many exchanges, end to end; row i ends at `ends[i]`.
-
-    `previous[i]` is the row that comes before row i in its dialogue, or -1.
-    """
-
-    source_ids: NDArray[np.int32]
-    source_ends: NDArray[np.int64]
-    target_ids: NDArray[np.int32]
-    target_ends: NDArray[np.int64]
-    previous: NDArray[np.int64]
-
-    @classmethod
-    def pack(cls, pairs: Iterable[tuple[list[int], list[int]]], previous: Sequence[int] | None = None) -> Packed:
-        """Put (source, target) rows end to end; without `previous` each of them stands alone."""
-        flat: tuple[list[int], list[int]] = ([], [])
-        ends: tuple[list[int], list[int]] = ([], [])
-        for pair in pairs:
-            for side, row in enumerate(pair):
-                flat[side].extend(row)
-                ends[side].append(len(flat[side]))
-        return cls(
-            np.array(flat[0], np.int32),
-            np.array(ends[0], np.int64),
-            np.array(flat[1], np.int32),
-            np.array(ends[1], np.int64),
-            np.full(len(ends[0]), -1, np.int64) if previous is None else np.array(previous, np.int64),
-        )
-
-    def save(self, folder: Path, name: str) -> None:
-        """Write the arrays as `.npy` files into `folder`."""
-        for array in _ARRAYS:
-            save_array(folder / f"{name}.{array}.npy", getattr(self, array))
-
-    @classmethod
-    def load(cls, folder: Path, name: str) -> Packed:
-        """Map the arrays of `save` into memory.
-
-        Raises:
-            OSError, EOFError, ValueError: where one is missing or damaged.
-        """
-        return cls(*(load_array(folder / f"{name}.{array}.npy") for array in _ARRAYS))
-
-    def __len__(self) -> int:
-        return len(self.source_ends)
-
-    def row(self, index: int) -> tuple[list[int], list[int]]:
-        """Return the source and the target ids of one exchange."""
-        return (
-            _slice(self.source_ids, self.source_ends, index),
-            _slice(self.target_ids, self.target_ends, index),
-        )
-
-    def lengths(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the number of source and of target tokens of every exchange, with the EOS that a batch adds."""
-        return np.diff(self.source_ends, prepend=0) + 1, np.diff(self.target_ends, prepend=0) + 1
-
-    @property
-    def has_dialogues(self) -> bool:
-        """Return whether any exchange comes after another one."""
-        return bool((self.previous >= 0).any())
-
-    def batch(self, rows: NDArray[np.int64]) -> Batch:
-        """Return some exchanges as tensors."""
-        pairs = [self.row(int(index)) for index in rows]
-        return Batch.collate([source for source, _ in pairs], [target for _, target in pairs])
-
-
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as `.npy`, whole or not at all."""
-    write_atomically(path, partial(_save, array=array))
-
-
-def load_array(path: Path) -> NDArray[Any]:
-    """Map an array of `save_array` into memory.
-
-    Raises:
-        OSError, EOFError, ValueError: where it is missing or damaged.
-    """
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-
-
-def _slice(ids: NDArray[np.int32], ends: NDArray[np.int64], index: int) -> list[int]:
-    begin = int(ends[index - 1]) if index else 0
-    row: list[int] = ids[begin : int(ends[index])].tolist()
-    return row
 
 
 def epoch_batches(packed: Packed, batch_tokens: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:

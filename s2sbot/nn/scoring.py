@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..text.packed import Packed
 from .batch import Batch
-from .dataset import Packed, Update, dialogue_slots, sequential_batches, sequential_dialogues
+from .dataset import Update, dialogue_slots, sequential_batches, sequential_dialogues
 from .encoder_decoder import EncoderDecoder, State, select_rows
 
 __all__ = [
@@ -120,7 +121,7 @@ def update_loss(
     targets = sources = exchanges = 0
     for rows in update.turns:
         carry = tuple(part[: len(rows)] for part in carry)
-        batch = packed.batch(rows)
+        batch = Batch.of(packed, rows)
         # counted before it is moved, so that no device is waited for
         targets += int(batch.target_mask.sum())
         sources += int(batch.source_mask.sum())

@@ -1,11 +1,13 @@
 """Text without torch and without SQL: cues, dialogues, exchanges, and the protocols of readers and tokenizers."""
 
 from .cleaning import clean_line, split_speakers, strip_markup
-from .corpus import Corpus, CorpusReport, DocumentExchanges, Skipped, open_corpus, read_corpus
+from .corpus import Corpus, open_corpus
 from .dialogue import MARKS, Cue, Dialogue, Exchange, Item, Lost, Origin, PairReader, Reader, Turn
-from .documents import Document
+from .documents import Document, Skipped
 from .encoding import decode_text
 from .pairing import cues_to_dialogues, dialogue_to_exchanges
+from .reading import CorpusReport, DocumentExchanges, DocumentReport, read_corpus
+from .rules import RULES, Rules
 from .tokenizer import BOS, EOS, PAD, RESERVED, SEP, UNK, Tokenizer, default_vocab_size, encode_source
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "MARKS",
     "PAD",
     "RESERVED",
+    "RULES",
     "SEP",
     "UNK",
     "Corpus",
@@ -22,12 +25,14 @@ __all__ = [
     "Dialogue",
     "Document",
     "DocumentExchanges",
+    "DocumentReport",
     "Exchange",
     "Item",
     "Lost",
     "Origin",
     "PairReader",
     "Reader",
+    "Rules",
     "Skipped",
     "Tokenizer",
     "Turn",

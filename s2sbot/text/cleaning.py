@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Set
 
-__all__ = ["clean_line", "split_speakers", "strip_markup"]
+__all__ = [
+    "clean_line",
+    "is_credit",
+    "is_sung",
+    "one_line",
+    "recurring_labels",
+    "split_speakers",
+    "strip_markup",
+    "take_label",
+    "without_notes",
+]
 
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>|<\d\d:[\d:.]+>")
 _OVERRIDE = re.compile(r"\{[^}]*\}")
@@ -16,18 +27,134 @@ _BREAK = re.compile(r"\\[Nn]|<br\s*/?>", re.IGNORECASE)
 
 def strip_markup(text: str) -> str:
     """Take HTML tags, ASS override blocks and entities off a cue; line breaks stay, as `\\n`."""
-    text = _BREAK.sub("\n", text).replace("\\h", " ")
-    closed, brace, rest = text.rpartition("}")  # beyond the last brace there is no block to look for, however long
-    text = _BRACE.sub("", _OVERRIDE.sub("", closed + brace) + rest)
-    text = _TAG.sub("", text)
+    if "\\" in text or "<" in text:
+        text = _BREAK.sub("\n", text).replace("\\h", " ")
+    if "{" in text or "}" in text:
+        closed, brace, rest = text.rpartition("}")  # beyond the last brace there is no block to look for, however long
+        text = _BRACE.sub("", _OVERRIDE.sub("", closed + brace) + rest)
+    if "<" in text:
+        text = _TAG.sub("", text)
     return html.unescape(text) if "&" in text else text
 
 
-_SQUARE_NOTE = re.compile(r"\[[^\[\]]*\]|【[^【】]*】")
-_ROUND_NOTE = re.compile(r"\([^()]*\)|（[^（）]*）")
-_LABEL = re.compile(r"^([^\W\d_][\w .'’#-]{1,24}):\s+(?=\S)")
+_NOTE_SIGNS = re.compile(r"[\[(【（]")
+_SQUARE_NOTE = re.compile(r"\s?(?:\[[^\[\]]*\]|【[^【】]*】)(?=[.,!?…])|\[[^\[\]]*\]|【[^【】]*】")
+_ROUND_NOTE = re.compile(r"\s?(?:\([^()]*\)|（[^（）]*）)(?=[.,!?…])|\([^()]*\)|（[^（）]*）")
+
+
+def without_notes(text: str) -> str:
+    """Take notes for the hearing-impaired off: what stands in brackets, and a line in a bracket that never closes.
+
+    They go from the innermost outwards, as deep as an honest line has them.
+    """
+    if not _NOTE_SIGNS.search(text):
+        return text
+    for _ in range(4):
+        text = _ROUND_NOTE.sub(" ", _SQUARE_NOTE.sub(" ", text))
+    opened = text.rfind("[")
+    return text[:opened] if opened >= 0 and "]" not in text[opened:] and not text[:opened].strip() else text
+
+
+_LABEL = re.compile(r"([^\W\d_][\w .'’#&-]{1,24}?) ?:\s+(?=\S)")
+
+
+def take_label(text: str, known: Set[str] = frozenset()) -> tuple[str, str | None]:
+    """Return a line without the speaker's name before a colon, and the name.
+
+    A name in capitals is one wherever it stands first, any other where it is among `known`.
+    """
+    if ":" not in text:
+        return text, None
+    label = _LABEL.match(text)
+    if label and (label[1].isupper() or label[1] in known):
+        return text[label.end() :], label[1]
+    return text, None
+
+
+OFTEN = 3
+"""Lines of a file that must begin with the same name and a colon before it is taken for a speaker's."""
+
+
+def recurring_labels(texts: Iterable[str]) -> frozenset[str]:
+    """Return the names with a capital first letter that stand before a colon again and again in one file."""
+    labels = (_LABEL.match(text.lstrip("-–—‐> ")) for text in texts if ":" in text)
+    counts = Counter(
+        label[1] for label in labels if label and label[1][0].isupper() and label.string[label.end()].isupper()
+    )
+    return frozenset(name for name, count in counts.items() if count >= OFTEN)
+
+
 _MUSIC = re.compile(r"[♪♫♬♩]")
-_SPACES = re.compile(r"\s+")
+
+
+def is_sung(text: str) -> bool:
+    """Tell whether a cue is sung: it has a music sign, or # at both ends."""
+    if _MUSIC.search(text):
+        return True
+    if "#" not in text:
+        return False
+    stripped = text.strip()
+    return len(stripped) > 2 and stripped[0] == stripped[-1] == "#"
+
+
+_ADDRESS = re.compile(r"://|\bwww\.|[a-z0-9-]{2}\.(?:com|net|org|info|tv|eu)(?!\w)")
+_ADDRESS_PARTS = ("://", "www.", ".com", ".net", ".org", ".info", ".tv", ".eu")
+_LINKS = frozenset(
+    [
+        "by",
+        "von",
+        "par",
+        "por",
+        "di",
+        "da",
+        "door",
+        "av",
+        "af",
+        "przez",
+        "od",
+        "de",
+        "la",
+        "dari",
+        "készítette",
+        "your",
+        "us",
+        "vip",
+    ]
+)
+_CREDIT = re.compile(
+    r"(?:^|\n)\W*(?:sub(?:title|bing|)s?(?:\s*edited)?|subtitled|subtitling|captions?|captioned|captioning|transcripts?"
+    r"|transcribed|translat(?:ed|ion)|synchro\w*|sync(?:ed|hed)?(?:\s*(?:and|&|,)\s*correct\w*)?|correct(?:ed|ions)|timed|timing"
+    r"|ripped|encoded|edited|qc(?:ed)?|proofread)\s*(?:by\b|:)"
+    r"|\b(?:untertitel|übersetzung|sous-titrage|sous-titres|traduction|adaptation|subtítulos|traducción|sincronización"
+    r"|legendas?|tradução|sottotitoli|traduzione|ondertitel\w*|vertaling|vertaald|undertexter|översättning|oversættelse"
+    r"|undertekster|tekstet|tekstitys|napisy|tłumaczenie|titulky|překlad|preklad|felirat\w*|fordította|traducerea"
+    r"|subtitrare\w*|titlovi|prijevod|prevod|υπότιτλοι|μετάφραση|субтитры|перевод|субтитри|превод|altyazı|çeviri)\s*"
+    r"(?::|\b(?:von|par|por|di|da|door|av|af|przez|od|de|la|dari|készítette)\b)"
+    r"|字幕(?:组|組|翻译|翻譯|制作|製作)|\b(?:opensubtitles|podnapisi|subscene)\b"
+    r"|\badvertise your product\b|\bsupport us and become\b"
+)
+
+
+def is_credit(text: str) -> bool:
+    """Tell whether a cue says who made the subtitles, or advertises a web site."""
+    lower = text.lower()
+    if any(part in lower for part in _ADDRESS_PARTS) and _ADDRESS.search(lower):
+        return True
+    # the long expression is dear, and few lines have a word or sign that leads to a name
+    leads = ":" in lower or "subs" in lower or "字幕" in lower or not _LINKS.isdisjoint(lower.split())
+    return leads and bool(_CREDIT.search(lower))
+
+
+_INVISIBLE = re.compile(
+    "[\u00ad\u0600-\u0605\u061c\u06dd\u070f\u08e2\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
+
+
+def one_line(text: str) -> str:
+    """Return text on one line, without the invisible characters that change no letter."""
+    if not text.isascii():
+        text = _INVISIBLE.sub("", text)
+    return " ".join(text.split())
 
 
 def clean_line(text: str) -> str:
@@ -36,34 +163,25 @@ def clean_line(text: str) -> str:
     Notes for the hearing-impaired in brackets go, and so do capital speaker labels and the invisible characters
     that change no letter; a line with a music sign is sung, so nothing of it stays.
     """
-    if _MUSIC.search(text):
+    if is_sung(text):
         return ""
-    text = _without_notes(text)
-    text = "".join(char for char in text if unicodedata.category(char) != "Cf" or char == "\u200d")
-    text = _SPACES.sub(" ", text).strip().lstrip("> ")
-    label = _LABEL.match(text)
-    if label and label[1].isupper():
-        text = text[label.end() :]
-    return text if any(char.isalnum() for char in text) else ""
+    said, _ = take_label(one_line(without_notes(text)).lstrip("> "))
+    return said if any(map(str.isalnum, said)) else ""
 
 
-def _without_notes(text: str) -> str:
-    """Take bracketed notes out, from the innermost outwards, as deep as an honest line goes."""
-    for _ in range(4):
-        text = _ROUND_NOTE.sub(" ", _SQUARE_NOTE.sub(" ", text))
-    return text
-
-
-_DASH_START = re.compile(r"^\s*[-–—‐]\s*(?![-–—‐])")
-_DASH_INSIDE = re.compile(r"(?<=[.!?…\"”])\s+[-–—‐]\s*(?=[^\s\d–—‐-])")
+_SPEAKER_SIGNS = re.compile(r"(?m)^\s*(?:[-–—‐]|>>)")
+_DASH_START = re.compile(r"^\s*(?:[-–—‐]\s*(?![-–—‐])|>>+\s*)")
+_DASH_INSIDE = re.compile(r"(?<=[.!?…\"”])\s+(?:[-–—‐]\s*(?=[^\s\d–—‐-])|>>+\s*)")
 
 
 def split_speakers(text: str) -> list[str]:
-    """Cut a cue into what each speaker of it says; a dash begins a new speaker.
+    """Cut a cue into what each speaker of it says; a dash, or `>>`, begins a new speaker.
 
     `- Hi.\\n- Hello.` and, where the line itself begins with a dash, `- Hi. - Hello.` have two speakers; a dash inside
     a sentence has no say.
     """
+    if not _SPEAKER_SIGNS.search(text):
+        return [text] if text.strip() else []
     parts: list[str] = []
     for line in text.split("\n"):
         opened = _DASH_START.match(line)

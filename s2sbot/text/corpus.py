@@ -1,28 +1,31 @@
-"""A path goes in, the exchanges of every document in it come out, with an account of what was read and what was not."""
+"""A path goes in, the dialogues and exchanges of every document in it come out, with an account of what was read."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import logging
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from ..errors import CorpusError, S2SBotError, SettingsError
+from ..errors import CorpusError, SettingsError
 from ..settings import merge_tables, nearest
-from .dialogue import Cue, Dialogue, Exchange, Item, PairReader, Reader
-from .documents import Document, HashedStream, find_documents, listed_documents, pair_document
-from .pairing import cues_to_dialogues, dialogue_to_exchanges
+from .dialogue import PairReader, Reader
+from .documents import (
+    Document,
+    Skipped,
+    find_documents,
+    listed_documents,
+    pair_by_language,
+    pair_by_names,
+    pair_document,
+)
 
-__all__ = ["Corpus", "CorpusReport", "DocumentExchanges", "Skipped", "open_corpus", "read_corpus"]
+__all__ = ["AnyReader", "Corpus", "open_corpus"]
 
 AnyReader = Reader | PairReader
-HEAD = 64 * 2**10
-"""Bytes of a document that a reader may look at to know it."""
+_SIDES_OF_TALK = (("enc", "dec"), ("question", "answer"), ("questions", "answers"))
+"""Endings of two files that are no languages: line n of the second answers line n of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,59 +47,50 @@ class Corpus:
     @property
     def kind(self) -> str:
         """Return `translate` for pairs of two languages, `chat` for anything else."""
-        return "translate" if len(set(self.languages)) == 2 else "chat"
+        return "translate" if len(set(self.languages)) == 2 and self.languages not in _SIDES_OF_TALK else "chat"
 
-    def documents(self) -> Iterator[Document]:
+    def documents(self, readers: Mapping[str, AnyReader]) -> Iterator[Document | Skipped]:
         """Yield every file or archive member, in the order of their names.
+
+        Two files that belong together are one document: those of two languages, and those that a reader names.
 
         Raises:
             CorpusError: for an archive that is damaged or hostile.
         """
         if self.files:
-            yield from listed_documents(self.path, self.files, self.languages)
-        elif self.path.exists():
-            yield from find_documents(self.path)
-        else:
+            found = listed_documents(self.path, self.files, self.languages)
+        elif not self.path.exists() and len(self.languages) == 2 and not _is_pattern(self.path):
             yield pair_document(self.path, self.languages)
+            return
+        else:
+            found = find_documents(self.path)
+        if len(self.languages) == 2 and self.reader in (None, "moses"):
+            found = _sides_paired(list(found), self.languages)
+        for _, reader in sorted(readers.items()):
+            names = getattr(reader, "pair_names", None)
+            if names:
+                found = pair_by_names(found, names)
+        yield from found
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A document that was not read, and why."""
-
-    name: str
-    cause: str
-
-
-@dataclass(slots=True)
-class CorpusReport:
-    """What `read_corpus` has met so far."""
-
-    files: int = 0
-    cues: int = 0
-    dialogues: int = 0
-    exchanges: int = 0
-    skipped: list[Skipped] = field(default_factory=list)
-    hashes: dict[str, str] = field(default_factory=dict)
-
-    def digest(self) -> str:
-        """Return one SHA-256 for the names and contents of all documents read."""
-        lines = "".join(f"{name}\0{value}\n" for name, value in sorted(self.hashes.items()))
-        return hashlib.sha256(lines.encode()).hexdigest()
+def _sides_paired(documents: list[Document | Skipped], languages: tuple[str, ...]) -> Iterator[Document | Skipped]:
+    """Pair files of two languages, where there are any such pairs; else yield what there is, as a TSV."""
+    alone = [each for each in documents if not isinstance(each, Document) or len(each.parts) == 1]
+    paired = list(pair_by_language(alone, languages))
+    if not any(isinstance(each, Document) and len(each.parts) == 2 for each in paired):
+        return iter(documents)
+    together = [each for each in documents if isinstance(each, Document) and len(each.parts) == 2]
+    return iter(sorted([*together, *paired], key=lambda each: each.name))
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentExchanges:
-    """The exchanges of one document; `paired` where each stands for itself, as in a file of pairs."""
-
-    name: str
-    reader: str
-    exchanges: tuple[Exchange, ...]
-    paired: bool
+def _is_pattern(path: Path) -> bool:
+    return any(sign in str(path) for sign in "*?[")
 
 
 def open_corpus(path: Path, *, source: str | None = None, target: str | None = None) -> Corpus:
-    """Find out what `path` is: a file, a folder, a zip, a folder with `corpus.toml`, or a prefix of two files.
+    """Find out what `path` is: a file, a folder, an archive, a pattern of files, or a prefix of two files.
+
+    A folder with `corpus.toml` says itself what it is.
 
     Raises:
         CorpusError: where there is nothing, or a side of a pair of files is missing.
@@ -117,7 +111,7 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
             )
         return corpus
     name = path.name or path.resolve().name
-    if exists:
+    if exists or (_is_pattern(path) and any(True for _ in find_documents(path))):
         return Corpus(path, name, languages=languages)
     if languages:
         pair_document(path, languages)
@@ -177,121 +171,3 @@ def _read_description(folder: Path) -> Corpus:
         valid_share=described.get("valid_share"),
         settings=settings,
     )
-
-
-def read_corpus(
-    corpus: Corpus,
-    readers: Mapping[str, AnyReader],
-    *,
-    report: CorpusReport,
-    scene_gap: float,
-    context_turns: int,
-) -> Iterator[DocumentExchanges]:
-    """Yield the exchanges of every document that can be read; count and name the others in `report`.
-
-    Raises:
-        CorpusError: where nothing at all could be read.
-    """
-    for document in corpus.documents():
-        found = CorpusReport()
-        try:
-            name, items = _read_document(document, corpus, readers, found)
-            exchanges = _to_exchanges(items, document.name, found, scene_gap, context_turns)
-        except S2SBotError:
-            raise
-        except Exception as error:
-            # a reader may be a stranger's, and a run never dies of one file
-            expected = isinstance(error, ValueError | OSError | EOFError) and str(error)
-            cause = str(error) if expected else f"{type(error).__name__}: {error}"
-            if len(document.openers) == 2:
-                raise CorpusError(f"{corpus.path}: {cause}", "both files must have the same lines") from error
-            report.skipped.append(Skipped(document.name, cause))
-            continue
-        if found.dialogues and corpus.kind == "translate":
-            report.skipped.append(Skipped(document.name, "holds dialogue, not pairs of two languages"))
-            continue
-        if not exchanges:
-            report.skipped.append(Skipped(document.name, "no exchange in it"))
-            continue
-        report.files += 1
-        report.cues += found.cues
-        report.dialogues += found.dialogues
-        report.exchanges += len(exchanges)
-        report.hashes.update(found.hashes)
-        yield DocumentExchanges(document.name, name, exchanges, paired=not found.dialogues)
-    if not report.files:
-        causes = "; ".join(f"{skipped.name}: {skipped.cause}" for skipped in report.skipped[:3])
-        raise CorpusError(
-            f"nothing to learn from in {corpus.path}" + (f" ({causes})" if causes else " (it is empty)"),
-            "`s2sbot plugins list` names the readers there are; `s2sbot corpus inspect` shows what each file holds",
-        )
-
-
-def _read_document(
-    document: Document, corpus: Corpus, readers: Mapping[str, AnyReader], found: CorpusReport
-) -> tuple[str, list[Item]]:
-    with ExitStack() as stack:
-        streams = []
-        for opener in document.openers:
-            stream = stack.enter_context(closing(opener()))
-            head = stream.read(HEAD)
-            if not head:
-                raise ValueError("empty file")
-            streams.append((head, HashedStream(head, stream)))
-        opened = [cast(BinaryIO, io.BufferedReader(hashed)) for _, hashed in streams]
-        name = corpus.reader or _best_reader(streams[0][0], document.name, readers, pair=len(opened) == 2)
-        reader = readers.get(name)
-        if reader is None:
-            raise CorpusError(f"no reader {name!r}", nearest(name, readers))
-        if len(opened) == 2:
-            if not isinstance(reader, PairReader):
-                raise CorpusError(f"the reader {name!r} reads no pairs of files", "use the reader 'moses'")
-            items: list[Item] = list(reader.read_pair(opened[0], opened[1], document.name))
-        elif isinstance(reader, Reader):
-            items = list(reader.read(opened[0], document.name))
-        else:
-            raise CorpusError(f"the reader {name!r} reads pairs of files only", "correct `reader` in corpus.toml")
-        for stream in opened:
-            while stream.read(2**20):
-                pass
-    found.hashes[document.name] = ":".join(hashed.hash.hexdigest() for _, hashed in streams)
-    return name, items
-
-
-def _best_reader(head: bytes, name: str, readers: Mapping[str, AnyReader], *, pair: bool) -> str:
-    if pair:
-        return next(title for title, reader in sorted(readers.items()) if isinstance(reader, PairReader))
-    scores = {
-        title: _sniffed(reader, title, head, name)
-        for title, reader in sorted(readers.items())
-        if isinstance(reader, Reader)
-    }
-    best = max(scores, key=scores.__getitem__, default=None)
-    if best is None or scores[best] <= 0:
-        raise ValueError("binary data, not text" if b"\0" in head[:4096] else "no reader knows this kind of file")
-    return best
-
-
-def _sniffed(reader: Reader, title: str, head: bytes, name: str) -> float:
-    try:
-        return reader.sniff(head, name)
-    except Exception as error:
-        logging.getLogger("s2sbot.readers").warning("the reader %s failed on %s: %r", title, name, error)
-        return 0.0
-
-
-def _to_exchanges(
-    items: Sequence[Item],
-    name: str,
-    found: CorpusReport,
-    scene_gap: float,
-    context_turns: int,
-) -> tuple[Exchange, ...]:
-    cues = [item for item in items if isinstance(item, Cue)]
-    dialogues = [item for item in items if isinstance(item, Dialogue)]
-    exchanges = [item for item in items if isinstance(item, Exchange)]
-    dialogues += cues_to_dialogues(cues, name, scene_gap=scene_gap)
-    for number, dialogue in enumerate(dialogues):
-        exchanges += dialogue_to_exchanges(dialogue, context_turns=context_turns, number=number)
-    found.cues, found.dialogues = len(cues), len(dialogues)
-    return tuple(exchanges)

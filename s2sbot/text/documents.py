@@ -1,78 +1,238 @@
-"""A path goes in, its files or archive members come out, opened one by one and never unpacked to the disk."""
+"""A path goes in, its documents come out: files and archive members in the order of their names, not yet opened."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import heapq
 import io
-import lzma
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from ..errors import CorpusError
+from .archives import Part, archive_kind, list_members
 
-__all__ = ["Document", "HashedStream", "find_documents", "listed_documents", "pair_document"]
+__all__ = [
+    "Document",
+    "HashedStream",
+    "Part",
+    "Skipped",
+    "find_documents",
+    "listed_documents",
+    "pair_by_language",
+    "pair_by_names",
+    "pair_document",
+]
 
-MOST_ENTRIES = 100_000
-MOST_BYTES = 8 * 2**30
-"""Bytes that one document may hold once it is unpacked."""
-MOST_RATIO = 200
-"""Bytes that one packed byte may become, looked at beyond the first MiB."""
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
+_MAGIC = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file or archive member, named inside its corpus; two openers where two files translate each other."""
+    """One file or archive member named inside its corpus; two parts where two files belong together."""
 
     name: str
-    openers: tuple[Callable[[], BinaryIO], ...]
+    parts: tuple[Part, ...]
 
 
-def find_documents(path: Path) -> Iterator[Document]:
-    """Yield every file below a folder, every member of a zip, or the one file that `path` is, in the order of names.
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A document that was not read, and why."""
+
+    name: str
+    cause: str
+
+
+def find_documents(path: Path) -> Iterator[Document | Skipped]:
+    """Yield what a file, a folder, an archive or a pattern of files holds, in the order of names.
+
+    An archive in a folder is a folder to all who look at names: `archive.zip/member.srt`.
 
     Raises:
-        CorpusError: for an archive that is damaged or hostile.
+        CorpusError: where there is nothing, or `path` itself is an archive that cannot be read.
     """
-    if path.is_dir():
-        yield from _visible(path, path.rglob("*"))
-    elif _is_zip(path):
-        yield from _zip_documents(path)
-    else:
-        yield Document(path.name, (partial(_open_file, path),))
+    try:
+        if path.is_dir():
+            yield from _with_members(_walk(path))
+        elif path.is_file():
+            yield from _one_file(path)
+        elif path.exists():
+            raise CorpusError(f"{path} is neither a file nor a folder", "save what it gives as a file")
+        elif _MAGIC.search(str(path)):
+            yield from _fitting(path)
+        else:
+            raise CorpusError(f"no such file or folder: {path}", "give the name of a file or a folder")
+    except OSError as error:
+        raise CorpusError(f"cannot read {path}: {error.strerror}", "give the name of a file or a folder") from error
 
 
-def listed_documents(folder: Path, patterns: Sequence[str], languages: Sequence[str]) -> Iterator[Document]:
+def listed_documents(folder: Path, patterns: Sequence[str], languages: Sequence[str]) -> Iterator[Document | Skipped]:
     """Yield the files of a folder with `corpus.toml`: globs below it, or prefixes of two files."""
     listed: set[str] = set()
     for pattern in patterns:
         if PurePosixPath(pattern).is_absolute() or ".." in PurePosixPath(pattern).parts:
             raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} leaves the folder", "name files below it")
         try:
-            found = [document for document in _visible(folder, folder.glob(pattern)) if document.name != "corpus.toml"]
+            files = [(name, file) for name, file in _globbed(folder, pattern) if name != "corpus.toml"]
         except (ValueError, IndexError, NotImplementedError) as error:
             raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} is no pattern of files", str(error)) from error
-        if not found and len(languages) == 2 and PurePosixPath(pattern).name:
+        if not files and len(languages) == 2 and PurePosixPath(pattern).name:
             yield replace(pair_document(folder / pattern, languages), name=PurePosixPath(pattern).as_posix())
-        elif not found:
+        elif not files:
             raise CorpusError(f"{folder / 'corpus.toml'}: no file fits {pattern!r}", "correct `files`")
-        for document in found:
-            if document.name not in listed:
-                listed.add(document.name)
-                yield document
+        new = [(name, file) for name, file in files if name not in listed]
+        listed.update(name for name, _ in new)
+        yield from _with_members(new)
 
 
-def _visible(folder: Path, paths: Iterable[Path]) -> Iterator[Document]:
-    """Yield the files among `paths`, without those that a dot hides."""
-    for path in sorted(paths):
-        inside = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in inside.parts):
-            yield Document(inside.as_posix(), (partial(_open_file, path),))
+def _fitting(path: Path) -> Iterator[Document | Skipped]:
+    """Yield the files that a pattern fits, named from its first part with a sign in it."""
+    first = next(number for number, part in enumerate(path.parts) if _MAGIC.search(part))
+    pattern = str(PurePosixPath(*path.parts[first:]))
+    try:
+        files = list(_globbed(Path(*path.parts[:first]), pattern))
+    except (ValueError, IndexError, NotImplementedError) as error:
+        raise CorpusError(f"{path} is no pattern of files: {error}", "as in 'subs/*.srt' or 'subs/**/*.srt'") from error
+    if not files:
+        raise CorpusError(f"no file fits {path}", "a pattern names files: 'subs/**/*' takes all below a folder")
+    yield from _with_members(files)
+
+
+def _globbed(folder: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    for path in folder.glob(pattern):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(map(_is_hidden, parts)):
+            yield "/".join(parts), path
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, Path | str]]:
+    """Yield the files below a folder, each with its name, or with the cause why it cannot be read.
+
+    Links to folders are followed last, and a folder that has been seen, or that holds this one, is not entered: so no
+    link makes a loop, and what lies in a folder has the name that it has there.
+    """
+    seen = {_identity(parent) for parent in folder.resolve().parents}
+    here, links = [("", folder)], list[tuple[str, Path]]()
+    while here or links:
+        prefix, inside = here.pop() if here else heapq.heappop(links)
+        try:
+            identity = _identity(inside)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            entries = [entry for entry in os.scandir(inside) if not _is_hidden(entry.name)]
+        except OSError as error:
+            yield prefix.rstrip("/"), _cause(error)
+            continue
+        for entry in entries:
+            name, path = prefix + entry.name, inside / entry.name
+            try:
+                if entry.is_file():
+                    yield name, path
+                elif entry.is_dir(follow_symlinks=False):
+                    here.append((f"{name}/", path))
+                elif entry.is_dir():
+                    heapq.heappush(links, (f"{name}/", path))
+                elif entry.is_symlink():
+                    yield name, "a link to nothing"
+            except OSError as error:
+                yield name, _cause(error)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _cause(error: ValueError | OSError) -> str:
+    return f"cannot be opened: {error.strerror}" if isinstance(error, OSError) else str(error)
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") or part == "__MACOSX"
+
+
+def _one_file(path: Path) -> Iterator[Document | Skipped]:
+    kind = archive_kind(path)
+    if kind is None:
+        yield _whole(path.name, path)
+        return
+    try:
+        found = list(_members(path, kind, ""))
+    except (ValueError, OSError) as error:
+        hint = "pack or download it again" if kind in ("zip", "tar") else "unpack it, or pack it as zip or tar.gz"
+        raise CorpusError(f"{path}: {_cause(error)}", hint) from error
+    yield from sorted(found, key=_name)
+
+
+def _with_members(files: Iterable[tuple[str, Path | str]]) -> list[Document | Skipped]:
+    """Return the documents of files, and of the members of those that are archives, by name."""
+    found: list[Document | Skipped] = []
+    for name, path in files:
+        if isinstance(path, str):
+            found.append(Skipped(_printable(name), path))
+            continue
+        kind = archive_kind(path)
+        if kind is None:
+            found.append(_whole(name, path))
+            continue
+        try:
+            found += list(_members(path, kind, f"{name}/"))
+        except (ValueError, OSError) as error:
+            found.append(Skipped(_printable(name), _cause(error)))
+    return sorted(found, key=_name)
+
+
+def _name(document: Document | Skipped) -> str:
+    return document.name
+
+
+def _whole(name: str, path: Path) -> Document:
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = 0  # it is named when it is opened
+    return Document(_printable(name), (Part(path, size=size),))
+
+
+def _members(path: Path, kind: str, prefix: str) -> Iterator[Document | Skipped]:
+    if kind not in ("zip", "tar"):
+        raise ValueError(f"a {kind} archive, which is not read")
+    named: dict[str, list[tuple[Part, str | None]]] = defaultdict(list)
+    for part, cause in list_members(path):
+        raw = str(part.member)
+        pieces = [piece for piece in raw.split("/") if piece not in ("", ".")]
+        if raw.startswith("/") or re.match("[A-Za-z]:/", raw):
+            cause = "an absolute name, which leaves the archive"
+        elif ".." in pieces or not pieces:
+            cause = "a name that leaves the archive"
+        elif any(map(_is_hidden, pieces)):
+            continue
+        else:
+            raw = "/".join(pieces)
+        named[_printable(prefix + raw)].append((part, cause))
+    for name, several in named.items():
+        part, cause = several[0]
+        if len(several) > 1:
+            cause = f"{len(several)} members have this name"
+        yield Document(name, (part,)) if cause is None else Skipped(name, cause)
+
+
+def _printable(name: str) -> str:
+    """Return a name with what a terminal or an encoding would stumble over written as `\\x07`, `\\u202e`."""
+    return _UNPRINTABLE.sub(lambda match: _escaped(ord(match[0])), name)
+
+
+def _escaped(code: int) -> str:
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # a byte of a name that is not UTF-8
+    return f"\\x{byte:02x}" if byte < 0x80 or byte != code else f"\\u{code:04x}"
 
 
 def pair_document(prefix: Path, languages: Sequence[str]) -> Document:
@@ -81,7 +241,7 @@ def pair_document(prefix: Path, languages: Sequence[str]) -> Document:
     Raises:
         CorpusError: where a side is missing.
     """
-    openers = []
+    parts: list[Part] = []
     for language in languages:
         plain, packed = (prefix.with_name(f"{prefix.name}.{language}{ending}") for ending in ("", ".gz"))
         side = plain if plain.is_file() else packed
@@ -90,91 +250,56 @@ def pair_document(prefix: Path, languages: Sequence[str]) -> Document:
                 f"the {language} side of {prefix} is missing: there is no {plain.name} and no {packed.name}",
                 "a Moses prefix needs one file for each language, PREFIX.de and PREFIX.en for --source de --target en",
             )
-        openers.append(partial(_open_file, side))
-    return Document(prefix.name, tuple(openers))
+        parts += _whole(side.name, side).parts
+    return Document(_printable(prefix.name), tuple(parts))
 
 
-def _is_zip(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-    except OSError:
-        return False  # it is named when it is opened as a document
+def pair_by_language(documents: Iterable[Document | Skipped], languages: Sequence[str]) -> Iterator[Document | Skipped]:
+    """Yield `X.de` and `X.en`, each perhaps with `.txt` or `.gz` behind it, as one document `X`; skip all others.
+
+    What is skipped already, or has two parts, stays as it is.
+    """
+    suffix = re.compile(rf"(.*[^/])\.({'|'.join(map(re.escape, languages))})(?:\.txt)?(?:\.gz)?", re.DOTALL)
+    sides: dict[str, dict[str, Document]] = defaultdict(dict)
+    found: list[Document | Skipped] = []
+    for document in sorted(documents, key=_name):
+        if isinstance(document, Skipped) or len(document.parts) > 1:
+            found.append(document)
+        elif not (match := suffix.fullmatch(document.name)):
+            found.append(Skipped(document.name, f"no pair of {' and '.join(languages)}"))
+        elif match[2] in sides[match[1]]:
+            found.append(Skipped(document.name, f"{sides[match[1]][match[2]].name} is the {match[2]} side already"))
+        else:
+            sides[match[1]][match[2]] = document
+    for stem, side in sides.items():
+        missing = [language for language in languages if language not in side]
+        if missing:
+            cause = f"the {missing[0]} side is missing: there is no {PurePosixPath(stem).name}.{missing[0]}"
+            found += [Skipped(document.name, cause) for document in side.values()]
+        else:
+            found.append(Document(stem, tuple(side[language].parts[0] for language in languages)))
+    yield from sorted(found, key=_name)
 
 
-def _zip_documents(path: Path) -> Iterator[Document]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise CorpusError(f"{path}: damaged archive: {error}", "pack or download it again") from error
-    with archive:
-        members = [info for info in archive.infolist() if not info.is_dir()]
-        if len(members) > MOST_ENTRIES:
-            raise CorpusError(f"{path} holds {len(members)} files", f"at most {MOST_ENTRIES} are read from one archive")
-        _refuse_overlaps(path, members)
-        for info in sorted(members, key=lambda info: info.filename):
-            parts = PurePosixPath(info.filename).parts
-            if not any(part.startswith((".", "__MACOSX")) for part in parts):
-                yield Document(info.filename, (partial(_open_member, archive, info),))
-
-
-def _refuse_overlaps(path: Path, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse archives whose members share their packed bytes: a way to make a small file unpack to a huge one."""
-    end = 0
-    for info in sorted(members, key=lambda info: info.header_offset):
-        if info.header_offset < end:
-            raise CorpusError(f"{path}: {info.filename} overlaps another member", "such an archive is not read")
-        end = info.header_offset + info.compress_size
-
-
-def _open_file(path: Path) -> BinaryIO:
-    stream = path.open("rb")
-    packed = stream.read(2) == b"\x1f\x8b"
-    stream.seek(0)
-    if not packed:
-        return stream
-    unpacked = gzip.GzipFile(fileobj=stream)
-    return _bounded(cast(BinaryIO, unpacked), path.stat().st_size, stream)
-
-
-def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
-    if info.flag_bits & 0x1:
-        raise ValueError("encrypted archive member")
-    return _bounded(cast(BinaryIO, archive.open(info)), info.compress_size)
-
-
-def _bounded(stream: BinaryIO, packed_size: int, below: BinaryIO | None = None) -> BinaryIO:
-    return cast(BinaryIO, io.BufferedReader(_BoundedStream(stream, packed_size, below)))
-
-
-class _BoundedStream(io.RawIOBase):
-    """Reads from `stream` until it has given more than a packed file of `packed_size` bytes can honestly hold."""
-
-    def __init__(self, stream: BinaryIO, packed_size: int, below: BinaryIO | None) -> None:
-        self._stream = stream
-        self._below = below
-        self._most = min(MOST_BYTES, max(2**20, packed_size * MOST_RATIO))
-        self._given = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._stream.read(len(buffer))
-        except (zlib.error, lzma.LZMAError, EOFError) as error:
-            raise ValueError(f"damaged archive: {error}") from error
-        self._given += len(data)
-        if self._given > self._most:
-            raise ValueError(f"unpacks to more than {self._most} bytes, which no honest file does")
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        if self._below is not None:
-            self._below.close()
-        super().close()
+def pair_by_names(documents: Iterable[Document | Skipped], names: tuple[str, str]) -> Iterator[Document | Skipped]:
+    """Yield two files of one folder with these names, each perhaps with `.gz`, as one document; all else as it is."""
+    every = list(documents)
+    folders: dict[str, dict[str, Document]] = defaultdict(dict)
+    for document in every:
+        folder, _, last = document.name.rpartition("/")
+        base = last.removesuffix(".gz")
+        if isinstance(document, Document) and len(document.parts) == 1 and base in names:
+            held = folders[folder].setdefault(base, document)
+            if held.name.endswith(".gz") and base == last:
+                folders[folder][base] = document
+    pairs = {sides[names[0]].name: sides for sides in folders.values() if len(sides) == 2}
+    seconds = {sides[names[1]].name for sides in pairs.values()}
+    for document in every:
+        if document.name in pairs:
+            sides = pairs[document.name]
+            yield Document(document.name, (sides[names[0]].parts[0], sides[names[1]].parts[0]))
+        elif document.name not in seconds:
+            yield document
 
 
 class HashedStream(io.RawIOBase):
@@ -184,6 +309,7 @@ class HashedStream(io.RawIOBase):
         self._first = memoryview(first)
         self._stream = stream
         self.hash = hashlib.sha256()
+        self.given = 0
 
     def readable(self) -> bool:
         return True
@@ -194,5 +320,6 @@ class HashedStream(io.RawIOBase):
         if not data:
             data = self._stream.read(len(buffer))
         self.hash.update(data)
+        self.given += len(data)
         buffer[: len(data)] = data
         return len(data)

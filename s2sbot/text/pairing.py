@@ -2,82 +2,311 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from .cleaning import clean_line, split_speakers
+from .cleaning import is_credit, is_sung, one_line, recurring_labels, split_speakers, take_label, without_notes
 from .dialogue import Cue, Dialogue, Exchange, Origin, Turn
+from .encoding import repair
+from .rules import Rules
+from .scripts import one_script
 
-__all__ = ["cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges"]
+__all__ = ["clean_dialogue", "cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges"]
 
 LONGEST_CUE = 20.0
 """Seconds that a cue counts as shown at most; a watermark of an hour holds no scene together."""
 JOIN_GAP = 2.0
 """Seconds within which a sentence, or one known speaker, may go on from cue to cue."""
-LONGEST_JOINED = 240
-"""Characters beyond which a turn takes in no further cue."""
-_SENTENCE_ENDS = (".", "!", "?", "…", '."', '!"', '?"', ".”", "!”", "?”", "。", "！", "？", "♪")
+SAME_TIME = 0.1
+"""Seconds after its end in which a cue is still on the screen."""
+MISTAKEN = 10.0
+"""Seconds up to which a time that goes back is taken for a mistake, where hardly any does."""
+LONGEST_TURN = 240
+"""Characters beyond which a turn takes in no whole sentence more."""
+LONGEST_SENTENCE = 1_000
+"""Characters beyond which a sentence goes on no more."""
+SENTENCES_FROM = 120
+"""Characters from which a turn that goes on is cut where its last sentence begins, as in a lecture."""
+
+_SIGN_STYLE = re.compile(
+    r"sign|caption|(?<!sub)title|note|warning|\bmap\b|logo|typeset|chapter|insert|end roll", re.IGNORECASE
+)
+_SONG_STYLE = re.compile(r"lyric|karaoke|song|\bop\b|\bed\b|opening|ending|musical", re.IGNORECASE)
+_CREDIT_STYLE = re.compile(r"credit|staff", re.IGNORECASE)
+_STYLES = (("songs", _SONG_STYLE), ("credits", _CREDIT_STYLE), ("signs", _SIGN_STYLE))
+_MARKS = {"comment": "comments", "drawing": "drawings", "karaoke": "karaoke"}
 
 
-def cues_to_dialogues(cues: Iterable[Cue], file: str, *, scene_gap: float) -> Iterator[Dialogue]:
-    """Cut the cues of one file into dialogues, wherever there is no cue for more than `scene_gap` seconds.
+def cues_to_dialogues(
+    cues: Iterable[Cue], file: str, *, rules: Rules | None = None, counts: Counter[str] | None = None
+) -> Iterator[Dialogue]:
+    """Cut the cues of one file into dialogues of turns.
 
-    Cues are sorted by time and repeated ones dropped; a cue with dashes holds several speakers; a sentence that runs
-    over several cues becomes one turn, and so do neighbouring cues of the same named speaker.
+    Args:
+        rules: those that are on; by default all are.
+        counts: takes in, for every rule, how much it has dropped or changed.
     """
+    rules = rules or Rules()
+    counts = Counter() if counts is None else counts
+    spoken = list(_spoken(cues, rules, counts))
+    writing = _Writing.of(spoken, rules)
+    if writing.endless and "unpunctuated" in rules:
+        counts["unpunctuated"] += len(spoken)
+        return
     turns: list[Turn] = []
     end = 0.0
-    for cue in _sorted_once(cues):
-        if turns and cue.start - end > scene_gap:
+    for cue in spoken:
+        gap = cue.start - end
+        if turns and gap > rules.scene_gap and "scenes" in rules:
+            counts["scenes"] += 1
             yield Dialogue(tuple(turns), Origin(file, seconds=turns[0].start))
             turns = []
-        gap = cue.start - end
-        for number, part in enumerate(split_speakers(cue.text)):
-            text = clean_line(part)
-            if not text:
+        parts = split_speakers(cue.text) if "dashes" in rules else [cue.text]
+        opened = len(parts) > 0 and not cue.text.startswith(parts[0])  # a dash before the first part
+        counts["dashes"] += len(parts) > 1
+        for number, part in enumerate(parts):
+            turn = _turn(part, cue, writing, rules, counts)
+            if turn is None:
                 continue
-            turn = Turn(text, cue.speaker, cue.start)
-            if turns and number == 0 and gap <= JOIN_GAP and _goes_on(turns[-1], turn):
-                turns[-1] = Turn(f"{turns[-1].text} {text}", turns[-1].speaker, turns[-1].start)
-            else:
+            rule = writing.goes_on(turns[-1], turn, gap, rules) if turns and not (number or opened) else None
+            if rule is None:
                 turns.append(turn)
+                continue
+            counts[rule] += 1
+            done, rest = _cut(turns[-1]) if rule == "sentences" else (None, turns[-1])
+            turns[-1:] = [*([done] if done else []), replace(rest, text=f"{rest.text} {turn.text}")]
         end = max(end, min(cue.end, cue.start + LONGEST_CUE))
     if turns:
         yield Dialogue(tuple(turns), Origin(file, seconds=turns[0].start))
 
 
-def _sorted_once(cues: Iterable[Cue]) -> Iterator[Cue]:
-    """Yield cues by time, without those that say again what is still on the screen."""
+def _spoken(cues: Iterable[Cue], rules: Rules, counts: Counter[str]) -> Iterator[Cue]:
+    """Yield the cues that somebody speaks, by time."""
+    cues = list(cues)
+    styles = _styles_dropped(cues) if any(cue.style or cue.mark for cue in cues) else {}
+    spoken = []
+    for cue in cues:
+        rule = _MARKS.get(cue.mark or "") or styles.get((cue.style, cue.mark == "positioned"))
+        if rule is None or rule not in rules:
+            if is_sung(cue.text) and "songs" in rules:
+                rule = "songs"
+            elif is_credit(cue.text) and "credits" in rules:
+                rule = "credits"
+            else:
+                spoken.append(cue)
+                continue
+        counts[rule] += 1
+    if "bilingual" in rules:
+        spoken, twofold = one_script(spoken, rules.languages)
+        counts["bilingual"] += twofold
+    if "order" in rules and not _in_order(spoken):
+        before = spoken
+        spoken = sorted(spoken, key=_time)
+        counts["order"] += sum(one is not other for one, other in zip(before, spoken, strict=True))
+    return _once(spoken, counts) if "repeated" in rules else iter(spoken)
+
+
+def _in_order(cues: Sequence[Cue]) -> bool:
+    """Tell whether cues stand in order, but for a few times that are mistaken by seconds: then the file is right."""
+    back = [one.start - other.start for one, other in pairwise(cues) if one.start > other.start]
+    return 50 * len(back) <= len(cues) and max(back, default=0.0) < MISTAKEN
+
+
+def _time(cue: Cue) -> tuple[float, float]:
+    return cue.start, cue.end
+
+
+MOVED = 0.03
+"""Share of the cues of a style up to which those with a place of their own are speech that was moved out of the way."""
+
+
+def _styles_dropped(cues: Sequence[Cue]) -> dict[tuple[str | None, bool], str]:
+    """Return by which rule the cues of a style are dropped: (style, with a place of their own) -> rule.
+
+    Where most cues of a style have places, all are signs; where hardly any has, those too are speech.
+    """
+    events = Counter(cue.style for cue in cues if cue.mark != "comment")
+    placed = Counter(cue.style for cue in cues if cue.mark in ("positioned", "drawing"))
+    dropped: dict[tuple[str | None, bool], str] = {}
+    for style, count in events.items():
+        named = next((rule for rule, pattern in _STYLES if style and pattern.search(style)), None)
+        if named or 2 * placed[style] > count:
+            dropped[style, False] = dropped[style, True] = named or "signs"
+        elif placed[style] > MOVED * count:
+            dropped[style, True] = "signs"
+    return dropped
+
+
+def _once(cues: Iterable[Cue], counts: Counter[str]) -> Iterator[Cue]:
+    """Yield cues without those, and without those first lines, that say again what is still on the screen."""
     shown: dict[str, float] = {}
-    for cue in sorted(cues, key=lambda cue: (cue.start, cue.end)):
-        if cue.text in shown and shown[cue.text] >= cue.start - 0.1:
+    last_line, last_end = "", 0.0
+    for cue in cues:
+        now = cue.start - SAME_TIME
+        if shown.get(cue.text, now - 1) >= now:
             shown[cue.text] = max(shown[cue.text], cue.end)
+            counts["repeated"] += 1
             continue
-        shown = {text: until for text, until in shown.items() if until >= cue.start - 0.1}
+        shown = {text: until for text, until in shown.items() if until >= now}
         shown[cue.text] = cue.end
+        first, more, rest = cue.text.partition("\n")
+        rolled = more and first == last_line and last_end >= now
+        last_line, last_end = cue.text.rpartition("\n")[2], cue.end
+        if rolled:
+            counts["repeated"] += 1
+            cue = replace(cue, text=rest)
         yield cue
 
 
-def _goes_on(last: Turn, turn: Turn) -> bool:
-    """Tell whether `turn` goes on with what `last` says."""
-    if len(last.text) + len(turn.text) > LONGEST_JOINED:
-        return False
-    if last.speaker and turn.speaker:
-        return last.speaker == turn.speaker
-    return not last.text.endswith(_SENTENCE_ENDS) and (turn.text[0].islower() or last.text.endswith(","))
+def _turn(part: str, cue: Cue, writing: _Writing, rules: Rules, counts: Counter[str]) -> Turn | None:
+    """Return what is said in one part of a cue, or None where nothing is."""
+    text, speaker = part, cue.speaker
+    if "mojibake" in rules and not text.isascii():
+        text = repair(text)
+        counts["mojibake"] += text != part
+    if "notes" in rules:
+        said = without_notes(text)
+        counts["notes"] += said != text
+        text = said
+    text = one_line(text)
+    if "labels" in rules:
+        text, label = take_label(text, writing.labels)
+        if label is not None:
+            counts["labels"] += 1
+            speaker = label
+    return Turn(text, speaker, cue.start) if any(map(str.isalnum, text)) else None
 
 
-def dialogue_to_exchanges(dialogue: Dialogue, *, context_turns: int, number: int | None = None) -> Iterator[Exchange]:
-    """Yield every turn with the one that answers it, and up to `context_turns` turns from before.
+_QUOTES = "\"'”’»)"
+_STOPS = ".!?。！？‽؟।"
+_ELLIPSES = ("...", "…")
+
+
+WORDS_A_STOP = 40
+"""Running words a stop from which a file does not mark the ends of its sentences."""
+TELLING = 50
+"""Cues from which a file tells how it is written."""
+_ABBREVIATION = re.compile(
+    r"\b(?:[A-Z]|Mr|Mrs|Ms|Dr|Prof|St|Mt|vs|Jr|Sr|Gen|Col|Capt|Lt|Sgt|Maj|Rev|Hon|e\.g|i\.e|z\.B|bzw|Mme|Mlle)\.$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """How a file is written.
+
+    labels   names that stand before colons
+    cased    whether sentences begin in capitals
+    stopped  whether they end in a stop
+    endless  whether they do not, though the file is long enough to tell and in a script that has stops
+    """
+
+    labels: Set[str]
+    cased: bool
+    stopped: bool
+    endless: bool
+
+    @classmethod
+    def of(cls, cues: Sequence[Cue], rules: Rules) -> _Writing:
+        texts = [cue.text for cue in cues]
+        whole = "\n".join(texts)
+        words = len(whole.split())
+        stops = sum(whole.count(sign) for sign in _STOPS + "…")
+        spaced = 2 * words > 5 * len(texts)  # not so Chinese and Japanese
+        stopped = WORDS_A_STOP * stops >= words if spaced else 5 * stops >= len(texts)
+        capitals = sum(text.lstrip("-–—‐> ")[:1].isupper() for text in texts)
+        return cls(
+            recurring_labels(texts) if "labels" in rules else frozenset(),
+            cased=10 * capitals >= 3 * len(texts),
+            stopped=stopped,
+            endless=spaced and not stopped and len(texts) >= TELLING and whole.lower() != whole.upper(),
+        )
+
+    def goes_on(self, last: Turn, turn: Turn, gap: float, rules: Rules) -> str | None:
+        """Return the rule by which `turn` goes on with what `last` says, or None where it does not.
+
+        Of 8,381 neighbouring cues with known speakers in a real series, a half has one speaker. All are of one where
+        the first ends in a comma or the second begins in a small letter; 74 to 90 of 100 where the first ends in dots.
+        """
+        length = len(last.text) + len(turn.text)
+        if gap > JOIN_GAP or length > LONGEST_SENTENCE:
+            return None
+        if last.speaker and turn.speaker and "speakers" in rules:
+            one = last.speaker == turn.speaker and (length <= LONGEST_TURN or self._open(last, turn))
+            return "speakers" if one else None
+        return "sentences" if "sentences" in rules and self._open(last, turn) else None
+
+    def _open(self, last: Turn, turn: Turn) -> bool:
+        """Tell whether the sentence that `last` ends with goes on in `turn`."""
+        text = last.text.rstrip(_QUOTES)
+        small = self.cased and turn.text[0].islower()
+        if text.endswith(_ELLIPSES):
+            return small or (len(last.text) + len(turn.text) <= LONGEST_TURN and not turn.text.endswith("?"))
+        if text[-1:] in _STOPS:
+            return text[-1:] == "." and _ABBREVIATION.search(text[-6:]) is not None
+        if text[-1:] in "-–—":
+            return small
+        return small or self.stopped or text[-1:] in ",;、，"
+
+
+_SENTENCE = re.compile(r"(?<=[.!?…。！？])[\"'”’»)]*\s+(?=\S)")
+
+
+def _cut(turn: Turn) -> tuple[Turn | None, Turn]:
+    """Cut a turn that goes on where its last sentence begins, if it is long enough already."""
+    if len(turn.text) < SENTENCES_FROM:
+        return None, turn
+    ends = [found.end() for found in _SENTENCE.finditer(turn.text)]
+    for end in reversed(ends):
+        done = turn.text[:end].rstrip()
+        if not _ABBREVIATION.search(done[-6:]):
+            return replace(turn, text=done), replace(turn, text=turn.text[end:])
+    return None, turn
+
+
+def clean_dialogue(dialogue: Dialogue, *, rules: Rules, counts: Counter[str]) -> Dialogue:
+    """Return a dialogue that was written as one, its turns on one line each and those of one speaker joined."""
+    turns: list[Turn] = []
+    for turn in dialogue.turns:
+        text = one_line(turn.text)
+        if "mojibake" in rules and not text.isascii():
+            repaired = repair(text)
+            counts["mojibake"] += repaired != text
+            text = repaired
+        if not text:
+            continue
+        if turns and turn.speaker and turn.speaker == turns[-1].speaker and "speakers" in rules:
+            counts["speakers"] += 1
+            turns[-1] = replace(turns[-1], text=f"{turns[-1].text} {text}")
+        else:
+            turns.append(Turn(text, turn.speaker, turn.start))
+    return replace(dialogue, turns=tuple(turns))
+
+
+def dialogue_to_exchanges(
+    dialogue: Dialogue, *, rules: Rules, counts: Counter[str] | None = None, number: int | None = None
+) -> Iterator[Exchange]:
+    """Yield every turn with the one that answers it, and up to `rules.context_turns` turns from before.
 
     Args:
+        counts: takes in what the rule `speakers` drops, where one speaker would answer himself.
         number: that of the dialogue in its file.
     """
     turns = dialogue.turns
     for index in range(len(turns) - 1):
-        context = tuple(turn.text for turn in turns[max(0, index - context_turns) : index])
-        start = turns[index].start
-        origin = dialogue.origin if start is None else Origin(dialogue.origin.file, seconds=start)
-        yield Exchange(turns[index].text, turns[index + 1].text, context, origin, number, index)
+        turn, answer = turns[index], turns[index + 1]
+        if turn.speaker and turn.speaker == answer.speaker and "speakers" in rules:
+            if counts is not None:
+                counts["speakers"] += 1
+            continue
+        context = tuple(turn.text for turn in turns[max(0, index - rules.context_turns) : index])
+        origin = (
+            dialogue.origin if turn.start is None else Origin(dialogue.origin.file, dialogue.origin.line, turn.start)
+        )
+        yield Exchange(turn.text, answer.text, context, origin, number, index)
 
 
 def previous_exchanges(exchanges: Sequence[Exchange]) -> list[int]:

@@ -84,14 +84,23 @@ def test_inspect_says_what_is_there_and_what_was_skipped(run, tmp_path):
     (folder / "poster.jpg").write_bytes(b"\xff\xd8\xff\0\0\0\0\0")
     (folder / "empty.srt").write_bytes(b"")
     shown = run("corpus", "inspect", "films").stdout
-    assert "1 read (1 by subtitles), 2 skipped" in shown
+    assert "1 read (1 by srt), 2 refused" in shown
     assert "poster.jpg: binary data, not text" in shown
     assert "empty.srt: empty file" in shown
     assert shown.count("  > ") == 10
     facts = json.loads(run("corpus", "inspect", "films", "--json").stdout)
-    assert (facts["files"], facts["cues"], facts["exchanges"]) == (1, 24, 12)
+    assert (facts["read"], facts["cues"], facts["exchanges"], facts["complete"]) == (1, 24, 12, True)
+    files = {file.pop("name"): file for file in facts["files"]}
+    assert (files["film.srt"]["format"], files["film.srt"]["encoding"], files["film.srt"]["exchanges"]) == (
+        "srt",
+        "utf-8",
+        12,
+    )
+    assert files["poster.jpg"]["refused"] == "binary data, not text"
+    del facts["files"]
     assert {sample["file"] for sample in facts["samples"]} == {"film.srt"}
-    assert facts == json.loads(run("corpus", "inspect", "films", "--json").stdout)
+    again = json.loads(run("corpus", "inspect", "films", "--json").stdout)
+    assert facts == {key: value for key, value in again.items() if key != "files"}
 
 
 def test_inspect_a_moses_prefix(run, tmp_path):

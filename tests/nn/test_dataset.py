@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from s2sbot import EOS
 from s2sbot.errors import S2SBotError
-from s2sbot.nn.dataset import Packed, epoch_batches, sequential_batches
+from s2sbot.nn import Batch
+from s2sbot.nn.dataset import epoch_batches, sequential_batches
+from s2sbot.text.packed import Packed
 
 IDS = st.lists(st.integers(16, 30), max_size=9)
 PAIRS = st.lists(st.tuples(IDS, IDS), max_size=40)
@@ -93,7 +95,7 @@ def test_rows_of_like_length_come_together():
 
 def test_a_batch_of_rows():
     packed = Packed.pack([([16], [17, 18]), ([19, 20], [21])])
-    batch = packed.batch(np.array([1, 0]))
+    batch = Batch.of(packed, np.array([1, 0]))
     assert batch.source.tolist() == [[19, 20, EOS], [16, EOS, 0]]
     assert batch.target_output.tolist() == [[21, EOS, 0], [17, 18, EOS]]
 

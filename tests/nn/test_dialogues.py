@@ -114,7 +114,7 @@ def by_hand(model, data, dialogues):
     for first, length in dialogues:
         carry = ()
         for row in range(first, first + length):
-            loss, _, carry = turn_loss(model, data.batch(np.array([row])), carry)
+            loss, _, carry = turn_loss(model, Batch.of(data, np.array([row])), carry)
             total += float(loss)
     return total
 

@@ -48,9 +48,37 @@ Dialogue: 0,0:00:01.00,0:00:02.50,Default,ANNA,0,0,0,,Is it {\\i1}far{\\i0}?
 Dialogue: 0,0:00:03.00,0:00:04.50,Default,BEN,0,0,0,,Not very.\\NHere we are.
 """
 MICRODVD = "{1}{1}25\n{25}{50}{y:i}Hello.\n{75}{100}Two lines,|one cue.\n"
+SUBVIEWER = "00:00:01.00,00:00:02.50\nHello.\n\n00:00:03.00,00:00:04.00\nTwo lines,[br]one cue.\n"
+SUBVIEWER_1 = "[BEGIN]\n[00:00:01]\nHello.\n[00:00:02]\n\n[00:00:03]\nTwo lines,|one cue.\n[00:00:04]\n[END]\n"
+SBV = "0:00:01.000,0:00:02.500\nHello.\n\n0:00:03.000,0:00:04.000\nTwo lines,\none cue.\n"
+SAMI = """<SAMI><BODY>
+<SYNC Start=1000><P Class=ENCC>Hello.
+<SYNC Start=2500><P Class=ENCC>&nbsp;
+<SYNC Start=3000><P Class=ENCC>Two lines,<br>one cue.
+</BODY></SAMI>
+"""
+TTML = """<?xml version="1.0" encoding="utf-8"?>
+<tt xmlns="http://www.w3.org/ns/ttml"><body><div>
+<p begin="1s" end="2.5s">Hello.</p>
+<p begin="00:00:03" end="00:00:04">Two lines,<br/>one cue.</p>
+</div></body></tt>
+"""
+LRC = "[ti:A song]\n[00:01.00]Hello.\n[00:03.00][00:09.00]Once more.\n"
+MPL2 = "[10][25]Hello.\n[30][40]/Two lines,|one cue.\n"
+TMPLAYER = "00:00:01:Hello.\n00:00:03:Two lines,|one cue.\n"
 TSV = "où ?\twhere?\nnon\tno\t# note\n"
 SAMPLES: dict[str, dict[str, str | tuple[str, str]]] = {
-    "subtitles": {"a.srt": SRT, "a.vtt": VTT, "a.ass": ASS, "a.sub": MICRODVD},
+    "srt": {"a.srt": SRT},
+    "vtt": {"a.vtt": VTT},
+    "ass": {"a.ass": ASS},
+    "microdvd": {"a.sub": MICRODVD},
+    "subviewer": {"a.sub": SUBVIEWER, "b.sub": SUBVIEWER_1},
+    "sbv": {"a.sbv": SBV},
+    "sami": {"a.smi": SAMI},
+    "ttml": {"a.ttml": TTML},
+    "lrc": {"a.lrc": LRC},
+    "mpl2": {"a.mpl": MPL2},
+    "tmplayer": {"a.txt": TMPLAYER},
     "tsv": {"a.tsv": TSV},
     "moses": {"train": ("où ?\nnon\n日本\n", "where?\nno\nJapan\n")},
 }

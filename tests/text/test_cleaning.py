@@ -1,101 +1,15 @@
-"""Bytes of any encoding become text, and of a cue only what is said stays."""
-
-import codecs
+"""Of a cue only what is said stays."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2sbot import clean_line, decode_text, split_speakers, strip_markup
-
-TEXT = "Grüße!\nŽluťoučký kůň – 日本語 🚢\n"
+from s2sbot import clean_line, split_speakers, strip_markup
 
 
 def is_subsequence(short, long):
     rest = iter(long)
     return all(char in rest for char in short)
-
-
-@pytest.mark.parametrize(
-    ("encoding", "name"),
-    [
-        ("utf-8", "utf-8"),
-        ("utf-8-sig", "utf-8-sig"),
-        ("utf-16", "utf-16"),
-        ("utf-32", "utf-32"),
-    ],
-)
-def test_unicode_with_and_without_a_mark(encoding, name):
-    assert decode_text(TEXT.encode(encoding)) == (TEXT, name)
-
-
-@pytest.mark.parametrize(
-    ("mark", "encoding"),
-    [
-        (codecs.BOM_UTF16_LE, "utf-16-le"),
-        (codecs.BOM_UTF16_BE, "utf-16-be"),
-        (codecs.BOM_UTF32_LE, "utf-32-le"),
-        (codecs.BOM_UTF32_BE, "utf-32-be"),
-    ],
-)
-def test_marks_of_both_byte_orders(mark, encoding):
-    assert decode_text(mark + TEXT.encode(encoding))[0] == TEXT
-
-
-@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
-def test_utf_16_is_known_by_its_zero_bytes(encoding):
-    assert decode_text("Where are we going?\n".encode(encoding)) == ("Where are we going?\n", encoding)
-
-
-@pytest.mark.parametrize(
-    ("encoding", "text"),
-    [
-        ("cp1250", "Příliš žluťoučký kůň úpěl ďábelské ódy. Šel jsem domů, protože bylo už pozdě večer a tma.\n"),
-        ("cp1250", "Gdzie są moje książki? Żółta łódź płynie w świetle księżyca, a ja już nic nie słyszę.\n"),
-        ("cp1252", "Où êtes-vous allée cet été ? J’étais très fatiguée, alors je suis restée à la maison.\n"),
-        ("cp1252", "¿Dónde está mañana el niño? ¡Qué sueño más extraño! No sé qué pasó después en España.\n"),
-        ("cp1252", "Wir müssen über die Brücke gehen, sagte er, und natürlich schloß Jürgen höflich die Tür.\n"),
-        ("cp1251", "Куда мы идём? Мы идём домой, потому что уже поздно и очень холодно на улице.\n"),
-    ],
-)
-def test_old_code_pages_are_detected(encoding, text):
-    assert decode_text((text * 20).encode(encoding))[0] == text * 20
-
-
-@pytest.mark.parametrize("data", [bytes(range(256)) * 8, b"\0" * 100, codecs.BOM_UTF8 + b"\xff\xfe\xff"])
-def test_binary_data_is_refused(data):
-    with pytest.raises(ValueError):
-        decode_text(data)
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_line_ends_of_every_system(end):
-    assert decode_text(f"a{end}b{end}{end}c".encode())[0] == "a\nb\n\nc"
-
-
-@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\0\ufeff")), st.data())
-def test_a_head_may_end_inside_a_character(text, data):
-    encoding = data.draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32"]))
-    whole = text.encode(encoding)
-    head = whole[: data.draw(st.integers(0, len(whole)))]
-    decoded = decode_text(head, cut=True)[0] if encoding == "utf-8" or len(head) > 3 else ""
-    assert text.startswith(decoded.replace("\0", ""))
-
-
-def test_without_cut_half_a_character_is_no_utf_8():
-    assert decode_text("日本".encode()[:-1], cut=True) == ("日", "utf-8")
-    with pytest.raises(ValueError):
-        decode_text("日本".encode("utf-16")[:-1])
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_text_or_a_value_error(data):
-    try:
-        text, encoding = decode_text(data)
-    except ValueError:
-        return
-    assert "\r" not in text
-    assert codecs.lookup(encoding)
 
 
 @pytest.mark.parametrize(

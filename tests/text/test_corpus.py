@@ -9,7 +9,7 @@ import pytest
 from s2sbot import Cue, Exchange, Origin
 from s2sbot.errors import CorpusError
 from s2sbot.plugins import Plugins
-from s2sbot.text import CorpusReport, open_corpus, read_corpus
+from s2sbot.text import CorpusReport, Rules, open_corpus, read_corpus
 
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nHello.\n\n2\n00:00:02,500 --> 00:00:03,000\nHi.\n"
 BINARY = bytes(range(256)) * 4
@@ -27,7 +27,7 @@ def read(readers):
     def read(path, *, context_turns=0, **languages):
         report = CorpusReport()
         corpus = open_corpus(path, **languages)
-        found = read_corpus(corpus, readers, report=report, scene_gap=10, context_turns=context_turns)
+        found = read_corpus(corpus, readers, report=report, rules=Rules(context_turns=context_turns))
         return list(found), report
 
     return read
@@ -43,7 +43,7 @@ def test_one_file(tmp_path, read):
     assert documents[0].exchanges == (
         Exchange("Hello.", "Hi.", origin=Origin("a.srt", seconds=1.0), dialogue=0, turn=0),
     )
-    assert (documents[0].name, documents[0].reader, documents[0].paired) == ("a.srt", "subtitles", False)
+    assert (documents[0].name, documents[0].report.reader, documents[0].report.pairs) == ("a.srt", "srt", 0)
     assert (report.files, report.cues, report.dialogues, report.exchanges, report.skipped) == (1, 2, 1, 1, [])
 
 
@@ -83,7 +83,7 @@ def test_an_empty_folder_is_an_error(tmp_path, read):
 
 def test_a_path_that_is_not_there_is_named(tmp_path):
     for name in ("nothing.srt", "**", "x" * 300):
-        with pytest.raises(CorpusError, match=r"no such file|cannot read") as raised:
+        with pytest.raises(CorpusError, match=r"no such file|cannot read|no file fits") as raised:
             open_corpus(tmp_path / name)
         assert raised.value.hint
     (tmp_path / "train.de").write_text("eins\n")
@@ -148,7 +148,7 @@ def test_pairs_of_two_files(tmp_path, read):
         Exchange("eins", "one", origin=Origin("train", line=1)),
         Exchange("drei", "three", origin=Origin("train", line=3)),
     )
-    assert documents[0].paired
+    assert documents[0].report.pairs == 2
     assert report.exchanges == 2
     turned, _ = read(tmp_path / "train", source="en", target="de")
     assert lines(turned) == [("one", "eins"), ("three", "drei")]
@@ -182,7 +182,7 @@ def test_dialogue_is_no_translation(tmp_path, read):
 
 def test_a_described_folder(tmp_path, read):
     (tmp_path / "corpus.toml").write_text(
-        'name = "ferry"\nfiles = ["*.srt"]\nreader = "subtitles"\nlicence = "CC0-1.0"\nvalid_share = 0.1\n'
+        'name = "ferry"\nfiles = ["*.srt"]\nreader = "srt"\nlicence = "CC0-1.0"\nvalid_share = 0.1\n'
         '[settings.train]\nselect = "last"\n',
         encoding="utf-8-sig",
     )
@@ -284,9 +284,7 @@ class OfThree:
 def test_a_reader_gets_the_whole_stream_and_may_mix_what_it_yields(tmp_path, readers):
     (tmp_path / "a").write_bytes(b"three" + b"x" * 100_000)
     report = CorpusReport()
-    found = read_corpus(
-        open_corpus(tmp_path), {**readers, "three": OfThree()}, report=report, scene_gap=10, context_turns=0
-    )
+    found = read_corpus(open_corpus(tmp_path), {**readers, "three": OfThree()}, report=report, rules=Rules())
     assert lines(found) == [("three", "four"), ("One.", "Two.")]
 
 
@@ -333,9 +331,9 @@ def test_a_strangers_reader_that_fails_costs_only_its_own_files(tmp_path, caplog
     (tmp_path / "a.tsv").write_text("one\ttwo\n")
     report = CorpusReport()
     readers = {**Plugins().readers(), "stranger": Stranger()}
-    found = list(read_corpus(open_corpus(tmp_path), readers, report=report, scene_gap=10, context_turns=0))
-    assert [document.reader for document in found] == ["tsv"]
+    found = list(read_corpus(open_corpus(tmp_path), readers, report=report, rules=Rules()))
+    assert [document.report.reader for document in found] == ["tsv"]
     assert "stranger" in caplog.text
     (tmp_path / "corpus.toml").write_text('reader = "stranger"\n')
     with pytest.raises(CorpusError, match="KeyError"):
-        list(read_corpus(open_corpus(tmp_path), readers, report=CorpusReport(), scene_gap=10, context_turns=0))
+        list(read_corpus(open_corpus(tmp_path), readers, report=CorpusReport(), rules=Rules()))

@@ -4,14 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2sbot import Cue, Dialogue, Exchange, Origin, Turn, clean_line
-from s2sbot.text import cues_to_dialogues, dialogue_to_exchanges
+from s2sbot.text import Rules, cues_to_dialogues, dialogue_to_exchanges
 from s2sbot.text.pairing import previous_exchanges
 
 
 def turns(*cues, scene_gap=10.0):
     """Return the texts of every dialogue of cues given as (start, end, text) or (start, end, text, speaker)."""
     made = [Cue(*cue) for cue in cues]
-    return [[turn.text for turn in dialogue.turns] for dialogue in cues_to_dialogues(made, "f", scene_gap=scene_gap)]
+    return [
+        [turn.text for turn in dialogue.turns]
+        for dialogue in cues_to_dialogues(made, "f", rules=Rules(scene_gap=scene_gap))
+    ]
 
 
 def test_a_gap_longer_than_the_scene_gap_cuts():
@@ -57,10 +60,23 @@ def test_a_sentence_does_not_go_on_after_two_seconds():
     assert turns((0, 1, "When we"), (3.1, 4, "came home")) == [["When we", "came home"]]
 
 
-def test_a_turn_takes_in_no_more_than_240_characters():
-    half, more = "a" * 120, "b" * 120
-    assert turns((0, 1, half), (1, 2, more)) == [[f"{half} {more}"]]
-    assert turns((0, 1, half), (1, 2, more + "b")) == [[half, more + "b"]]
+def test_a_turn_takes_in_no_whole_sentence_beyond_240_characters():
+    half = "a" * 117 + "…"
+    assert turns((0, 1, half), (1, 2, "B" * 122)) == [[f"{half} {'B' * 122}"]]
+    assert turns((0, 1, half), (1, 2, "B" * 123)) == [[half, "B" * 123]]
+    assert turns((0, 1, "A" * 120 + ".", "Ann"), (1, 2, "B" * 120 + ".", "Ann")) == [["A" * 120 + ".", "B" * 120 + "."]]
+
+
+def test_a_sentence_may_be_longer_than_a_turn_of_whole_ones():
+    part = "and so on " * 30
+    assert turns((0, 1, f"So {part}"), (1, 2, part)) == [[f"So {part}{part}".strip()]]
+
+
+def test_a_long_turn_that_goes_on_is_cut_where_its_last_sentence_begins():
+    first, second = "One sentence " + "which is long " * 8 + "ends.", "And another"
+    assert turns((0, 1, f"{first} {second}"), (1, 2, "goes on.")) == [[first, f"{second} goes on."]]
+    short = "It ends. And another"
+    assert turns((0, 1, short), (1, 2, "goes on.")) == [[f"{short} goes on."]]
 
 
 def test_one_named_speaker_is_one_turn():
@@ -91,14 +107,16 @@ def test_notes_music_and_labels_are_not_said():
 
 def test_turns_carry_speaker_and_time_and_the_dialogue_its_origin():
     cues = [Cue(3, 4, "Hi.", "Ann"), Cue(5, 6, "Ho.")]
-    assert list(cues_to_dialogues(cues, "film.srt", scene_gap=10)) == [
+    assert list(cues_to_dialogues(cues, "film.srt")) == [
         Dialogue((Turn("Hi.", "Ann", 3), Turn("Ho.", None, 5)), Origin("film.srt", seconds=3))
     ]
 
 
 def exchanges(*texts, context_turns=0):
     made = tuple(Turn(text, start=float(number)) for number, text in enumerate(texts))
-    return list(dialogue_to_exchanges(Dialogue(made, Origin("f", seconds=0.0)), context_turns=context_turns))
+    return list(
+        dialogue_to_exchanges(Dialogue(made, Origin("f", seconds=0.0)), rules=Rules(context_turns=context_turns))
+    )
 
 
 def test_every_turn_is_answered_by_the_next():
@@ -121,7 +139,7 @@ def test_context_turns_come_oldest_first():
 def test_an_exchange_tells_where_its_source_was():
     assert [one.origin for one in exchanges("a", "b", "c")] == [Origin("f", seconds=0.0), Origin("f", seconds=1.0)]
     timeless = Dialogue((Turn("a"), Turn("b")), Origin("talk.json", line=7))
-    assert next(dialogue_to_exchanges(timeless, context_turns=0)).origin == Origin("talk.json", line=7)
+    assert next(dialogue_to_exchanges(timeless, rules=Rules())).origin == Origin("talk.json", line=7)
 
 
 CUES = st.lists(
@@ -137,7 +155,7 @@ CUES = st.lists(
 
 @given(CUES, st.floats(0.1, 20))
 def test_cutting_into_scenes_neither_loses_nor_invents_a_letter(cues, scene_gap):
-    dialogues = list(cues_to_dialogues(cues, "f", scene_gap=scene_gap))
+    dialogues = list(cues_to_dialogues(cues, "f", rules=Rules(scene_gap=scene_gap)))
     said = [turn.text for dialogue in dialogues for turn in dialogue.turns]
     assert all(text == " ".join(text.split()) and any(char.isalnum() for char in text) for text in said)
     assert all(dialogue.turns for dialogue in dialogues)
@@ -150,13 +168,13 @@ def test_cutting_into_scenes_neither_loses_nor_invents_a_letter(cues, scene_gap)
 @given(st.lists(st.text(st.sampled_from(list("aB. ")), min_size=1).filter(clean_line), unique=True))
 def test_distinct_cues_are_all_said(texts):
     cues = [Cue(3.0 * number, 3.0 * number + 1, text) for number, text in enumerate(texts)]
-    said = [turn.text for dialogue in cues_to_dialogues(cues, "f", scene_gap=10) for turn in dialogue.turns]
+    said = [turn.text for dialogue in cues_to_dialogues(cues, "f") for turn in dialogue.turns]
     assert " ".join(said).split() == " ".join(texts).split()
 
 
 def test_a_cue_that_is_shown_for_hours_holds_no_scenes_together():
     cues = [Cue(0, 36_000, "A watermark."), Cue(1, 2, "Hi."), Cue(100, 101, "Hello."), Cue(200, 201, "Bye.")]
-    assert len(list(cues_to_dialogues(cues, "f", scene_gap=10.0))) == 3
+    assert len(list(cues_to_dialogues(cues, "f"))) == 3
 
 
 # What comes before
@@ -169,7 +187,7 @@ def cut(*dialogues, file="f"):
         for number, turns in enumerate(dialogues)
         for exchange in dialogue_to_exchanges(
             Dialogue(tuple(Turn(f"{number}.{turn}") for turn in range(turns)), Origin(file)),
-            context_turns=0,
+            rules=Rules(),
             number=number,
         )
     ]

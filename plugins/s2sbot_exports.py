@@ -1,0 +1,400 @@
+"""The readers `whatsapp` and `discord`: exported chats become dialogues, cut wherever nobody writes for long."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Any, BinaryIO
+
+import ijson  # type: ignore[import-untyped]
+
+from s2sbot import Dialogue, Lost, Origin, PairReader, Reader, Turn, decode_text, hookimpl
+
+WHATSAPP_SILENCE = 6 * 3600.0
+DISCORD_SILENCE = 30 * 60.0
+"""Seconds without a message after which the next one answers nothing."""
+LARGEST_FILE = 64 * 2**20
+LARGEST_MESSAGE = 16 * 2**20
+"""Bytes of JSON from the end of one message to the end of the next."""
+DEEPEST = 64
+MOST_MESSAGES = 10_000
+"""Messages of one dialogue, which goes on in another one where nobody is ever silent."""
+
+
+def _read_text(stream: BinaryIO, start: bytes = b"") -> str:
+    if len(data := start + stream.read(LARGEST_FILE + 1 - len(start))) > LARGEST_FILE:
+        raise ValueError(f"larger than {LARGEST_FILE} bytes, more than is read of a chat")
+    return decode_text(data)[0]
+
+
+def _head(head: bytes) -> str:
+    try:
+        return decode_text(head, cut=True)[0].lstrip("\ufeff")
+    except ValueError:
+        return ""
+
+
+_SPACE = "[ \\t\\xa0\\u2009\\u202f]"
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MOMENT = (
+    rf"(?P<first>\d{{1,4}})(?P<separator>[./-]){_SPACE}?(?P<second>\d{{1,2}}|(?i:{'|'.join(_MONTHS)}))(?P=separator)"
+    rf"{_SPACE}?(?P<third>\d{{1,4}})\.?[,،]?{_SPACE}{{1,3}}(?:(?P<before>[^\W\d_]{{1,6}}\.?){_SPACE}{{0,3}}){{0,2}}"
+    r"(?P<hour>\d{1,2})[:.](?P<minute>\d{2})(?:[:.](?P<of>\d{2}))?"
+    rf"(?:{_SPACE}?(?P<after>[^\W\d_]{{1,4}}(?:\.{_SPACE}?[^\W\d_]{{1,2}})?\.?))?"
+)
+_MORNING = frozenset({"am", "πμ", "ص", "오전", "上午", "午前", "凌晨", "早上"})
+_EVENING = frozenset({"pm", "μμ", "م", "오후", "下午", "午後", "晚上"})
+_Order = tuple[int, int, int]
+YEAR_FIRST, DAY_FIRST, MONTH_FIRST = (0, 1, 2), (2, 1, 0), (2, 0, 1)
+"""Where year, month and day stand among the three numbers of a date."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    """A date as three numbers in the order they are written in, and the seconds of a day, perhaps of two `halves`."""
+
+    numbers: _Order
+    seconds: float
+    separator: str = "-"
+    halves: bool = False
+
+    def since(self, order: _Order) -> float | None:
+        """Return the seconds since the year 0, or None where there is no such day."""
+        year, month, day = (self.numbers[place] for place in (YEAR_FIRST if self.numbers[0] > 31 else order))
+        try:
+            return datetime(year + 2000 if year < 100 else year, month, day).toordinal() * 86400.0 + self.seconds
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """A message as it stands in a file; without a speaker or a text it is none that a person wrote."""
+
+    line: int
+    when: _Moment
+    speaker: str | None
+    text: str
+
+
+def _moment(match: re.Match[str]) -> _Moment:
+    """Return the moment that the groups of `_MOMENT` tell."""
+    group = match.groupdict()
+    month = group["second"].lower()
+    named = month in _MONTHS
+    words = {re.sub(r"[\W_]+", "", group[name].lower()) for name in ("before", "after") if group[name]}
+    hour, minute, second = int(group["hour"]), int(group["minute"]), int(group["of"] or 0)
+    halves = bool(words & (_MORNING | _EVENING))
+    if halves and hour <= 12:
+        hour = hour % 12 + 12 * bool(words & _EVENING)
+    numbers = (int(group["first"]), _MONTHS.index(month) + 1 if named else int(month), int(group["third"]))
+    return _Moment(numbers, hour * 3600.0 + minute * 60 + second, "" if named else group["separator"], halves)
+
+
+def _when(text: str) -> _Moment | None:
+    """Return the moment that a text is, in one of those ways or in that of ISO 8601."""
+    if match := re.fullmatch(_MOMENT, text):
+        return _moment(match)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    since = timedelta(hours=moment.hour, minutes=moment.minute, seconds=moment.second, microseconds=moment.microsecond)
+    return _Moment(moment.timetuple()[:3], (since - (moment.utcoffset() or timedelta(0))).total_seconds())
+
+
+def date_order(moments: Sequence[_Moment]) -> _Order:
+    """Return the order of the numbers in the dates of a file; where a year comes first it needs no order.
+
+    A month's name decides; or else which order has fewer months above 12, steps back in time and days from first to
+    last; or else how dates are written.
+    """
+    moments = [moment for moment in moments if moment.numbers[0] <= 31]
+    if not moments or not moments[0].separator:
+        return DAY_FIRST
+    costs = []
+    for order in (DAY_FIRST, MONTH_FIRST):
+        dates = [[one.numbers[place] for place in order] for one in moments]
+        days = [372 * year + 31 * month + day for year, month, day in dates]
+        steps = [later - earlier for earlier, later in pairwise(days)]
+        costs.append((sum(month > 12 for _, month, _ in dates), sum(step < 0 for step in steps), sum(map(abs, steps))))
+    if costs[0] != costs[1]:
+        return DAY_FIRST if costs[0] < costs[1] else MONTH_FIRST
+    return MONTH_FIRST if moments[0].separator == "/" and any(moment.halves for moment in moments) else DAY_FIRST
+
+
+def _dialogues(messages: Iterable[_Message | Lost], name: str, silence: float) -> Iterator[Dialogue | Lost]:
+    """Yield dialogues, each turn what one person writes before another one does; a list has dates of unknown order."""
+    held = messages if isinstance(messages, list) else []
+    order = date_order([message.when for message in held if isinstance(message, _Message)])
+    turns: list[tuple[float, list[_Message]]] = []
+    first: float | None = None
+    last, count = 0.0, 0
+
+    def dialogue() -> Dialogue:
+        said = (Turn("\n".join(one.text for one in part), part[0].speaker, start) for start, part in turns)
+        return Dialogue(tuple(said), Origin(name, line=turns[0][1][0].line))
+
+    for message in messages:
+        seconds = message.when.since(order) if isinstance(message, _Message) else None
+        if isinstance(message, Lost) or seconds is None:
+            yield message if isinstance(message, Lost) else Lost("there is no such date", message.line)
+            continue
+        first = seconds if first is None else first
+        if not message.speaker or not message.text:
+            continue
+        if turns and (abs(seconds - last) > silence or count == MOST_MESSAGES):
+            yield dialogue()
+            turns, count = [], 0
+        last, count = seconds, count + 1
+        if not turns or turns[-1][1][0].speaker != message.speaker:
+            turns.append((seconds - first, []))
+        turns[-1][1].append(message)
+    if first is None:
+        raise ValueError("no message in it")
+    if turns:
+        yield dialogue()
+
+
+def _only_links(text: str) -> bool:
+    return all(word.lower().startswith(("http://", "https://", "www.")) for word in text.split())
+
+
+_MARKS = re.compile("[\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff]")
+_MENTION = re.compile("@\\u2068[^\\u2069\\n]{0,100}\\u2069|(?<!\\w)@\\d{6,20}(?!\\w)")
+_STAMP = re.compile(rf"(?P<bracket>\[)?{_MOMENT}(?(bracket)\]{_SPACE}?|{_SPACE}[-–—]{_SPACE})")
+_NOTICE = re.compile(
+    r"(?:(?:.{1,255}•.{0,40} )?(?:image|video|photo|audio|gif|sticker|document|contact card|bild|dokument|kontaktkarte|"
+    r"imagen|vídeo|documento|vidéo|immagine|imagem|áudio|afbeelding|изображение|видео) (?:omitted|weggelassen|"
+    r"ausgelassen|omitid[oa]|ocultad[oa]|omise?|absente?|omess[oa]|esclus[oa]|weggelaten|отсутствует)|"
+    r"\S.{0,255}\.\w{1,5} \([^()]{1,40}\)|"
+    r"this message was deleted(?: by admin .*)?|you deleted this message|(?:du hast )?(?:diese )?nachricht (?:wurde )?"
+    r"gelöscht|(?:se eliminó|eliminaste) este mensaje|este mensaje fue eliminado|(?:ce )?message (?:a été )?supprimé|"
+    r"(?:vous avez|tu as) supprimé ce message|questo messaggio è stato eliminato|hai eliminato questo messaggio|"
+    r"(?:esta )?mensagem (?:foi )?apagada|(?:você )?apagou esta mensagem|dit bericht is verwijderd|"
+    r"(?:данное|это) сообщение удалено|вы удалили (?:данное|это) сообщение|missed (?:voice|video) call|null|"
+    r"waiting for this message.*|(?:live )?(?:location|standort|ubicación|position|posizione)(?: shared|: https?://\S+)|"
+    r".{10,200}(?:end-to-end[- ]encrypt|ende-zu-ende-versch|extremo a extremo|bout en bout|ponta a ponta).{20,})\.?",
+    re.IGNORECASE,
+)
+"""What the program writes in a person's name: media left out, files, deletions, calls, places, encryption."""
+
+
+class WhatsApp:
+    """Reads the text exports of WhatsApp on Android and iOS, in the date formats of most languages.
+
+    What the program says itself is no message: notices without a name, media, deletions, calls, that a message was
+    edited. Messages of links alone are none either, and mentions go. One order of dates is found for the whole file.
+    """
+
+    def sniff(self, head: bytes, name: str) -> float:
+        """Look for lines that begin with a moment and a name."""
+        lines = [line for line in _head(head).split("\n")[:300] if line.strip()]
+        stamped = [entry for entry in (_stamped(number, line) for number, line in enumerate(lines)) if entry]
+        named = sum(1 for entry in stamped if entry.speaker)
+        if not named or 2 * named < len(stamped) or 10 * len(stamped) < len(lines):
+            return 0.0
+        return 0.95 if named > 2 else 0.3 * named
+
+    def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
+        """Yield dialogues, cut where nobody writes for more than six hours; their lines are those of the file."""
+        yield from _dialogues(list(_whatsapp(_read_text(stream))), name, WHATSAPP_SILENCE)
+
+
+def _stamped(number: int, line: str) -> _Message | None:
+    """Return the message or notice that begins with `line`, its text still as it stands."""
+    bare = line.lstrip("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\ufeff ")
+    if (match := _STAMP.match(bare)) is None:
+        return None
+    moment = _moment(match)
+    speaker, colon, text = bare[match.end() :].partition(":")
+    speaker = _MARKS.sub("", speaker).strip().lstrip("~").strip()
+    # a colon inside a quotation, or a web address, belongs to a notice
+    if not colon or len(speaker) > 60 or re.search('["“”„«»]', speaker) or (text and not text[0].isspace()):
+        return _Message(number, moment, None, "")
+    return _Message(number, moment, speaker, text[1:])
+
+
+def _whatsapp(text: str) -> Iterator[_Message | Lost]:
+    """Yield the messages of an export with the lines that go on with them."""
+    entry: _Message | None = None
+    lines: list[str] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if begun := _stamped(number, line):
+            if entry:
+                yield replace(entry, text=_written(lines))
+            entry, lines = begun, [begun.text]
+        elif entry or line.strip():
+            if not entry and not lines:
+                yield Lost("text before the first message", number)
+            lines.append(line)
+    if entry:
+        yield replace(entry, text=_written(lines))
+
+
+def _written(lines: list[str]) -> str:
+    """Return what a person wrote; a line that begins with a left-to-right mark is the program's own."""
+    kept = []
+    for line in lines:
+        if line.startswith("\u200e"):
+            continue
+        line = _MARKS.sub("", _MENTION.sub("", line)).strip()
+        if line.endswith(">"):
+            before, bracket, notice = line.rpartition("<")
+            if bracket and len(notice) <= 200 and (" " in notice or not before):
+                line = before.rstrip()
+        if line and not _NOTICE.fullmatch(line):
+            kept.append(line)
+    return "" if _only_links(" ".join(kept)) else "\n".join(kept)
+
+
+_HEADER = re.compile(r"\[([^\[\]]{6,40})\] (\S.{0,120})$")
+_BLOCK = re.compile(r"\{(?:Attachments|Embed|Stickers|Reactions|Poll|Forwarded Message|Inline Emoji)\}")
+_GUILD = re.compile(r"\s*={20,}\n(?:Guild|Server): .*\nChannel: ")
+_CSV = re.compile(r"\"?AuthorID\"?,\"?Author\"?,\"?Date\"?,\"?Content\b")
+_JSON = re.compile(r'"(guild|channel|messages)"\s*:')
+_CODE = re.compile(r"<(?:a?:\w{1,64}:|@[!&]?|#|t:-?|/[^<>:]{1,64}:)\d{1,25}(?::\w)?>")
+_EMOJI = re.compile(r"(?<![\w:]):[A-Za-z0-9_~+-]{2,40}:(?![\w:])")
+_AT = re.compile(r"(?<![\w@])@[\w.#-]{2,40}")
+_DONE = re.compile(
+    r"(?:Joined the server|Pinned a message|Started a call.*|Started a thread.*|Added .* to the group|Left the group|"
+    r"Removed .* from the group|Changed the channel (?:name|icon).*|Boosted the server.*)\.?"
+)
+
+
+class Discord:
+    """Reads what DiscordChatExporter writes: plain text, CSV, and JSON, which is streamed.
+
+    Only what people write is kept: no bots and notices where the file tells them apart, nothing that is attached, no
+    messages of links alone; mentions and codes of emoji go. In JSON the line of a dialogue is its message's number.
+    """
+
+    def sniff(self, head: bytes, name: str) -> float:
+        """Look for the beginning of each of the three formats, or for lines with a moment and a name alone."""
+        text = _head(head)
+        keys = set(_JSON.findall(text)) if text.lstrip().startswith("{") else set()
+        if _GUILD.match(text) or _CSV.match(text) or len(keys) == 3:
+            return 0.95
+        headers = sum(_header(1, line) is not None for line in text.split("\n")[:300])
+        return 0.8 if headers > 2 else 0.2 * headers
+
+    def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
+        """Yield dialogues, cut where nobody writes for more than half an hour."""
+        start = stream.read(2**12)
+        bare = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+        if bare.startswith(b"{") and b'"' in bare:
+            messages: Iterable[_Message | Lost] = _discord_json(_Watched(bare, stream))
+        else:
+            text = _read_text(stream, start).lstrip("\ufeff")
+            messages = list(_discord_csv(text) if _CSV.match(text) else _discord_text(text))
+        yield from _dialogues(messages, name, DISCORD_SILENCE)
+
+
+def _header(number: int, line: str) -> _Message | None:
+    """Return the message that begins with `line`, still without its text."""
+    match = _HEADER.match(line)
+    when = _when(match[1]) if match else None
+    return _Message(number, when, match[2].removesuffix(" (pinned)").strip(), "") if match and when else None
+
+
+def _discord_text(text: str) -> Iterator[_Message | Lost]:
+    """Yield the messages of plain text, each below a blank line and without what is attached to it."""
+    entry: _Message | None = None
+    lines: list[str] = []
+    blank, attached = True, False
+    for number, line in enumerate([*text.split("\n"), "=" * 20], 1):
+        begun = _header(number, line) if blank else None
+        if begun or line.startswith("=" * 20):
+            if entry:
+                yield replace(entry, text=_plain("\n".join(lines)))
+            entry, lines, attached = begun, [], False
+        attached = attached or (blank and _BLOCK.fullmatch(line) is not None)
+        lines += [line] * (not attached and not begun)
+        blank = not line.strip() or line.startswith("=" * 20)
+
+
+def _discord_csv(text: str) -> Iterator[_Message | Lost]:
+    rows = csv.reader(io.StringIO(text), strict=True)
+    line = 1
+    try:
+        for row in rows:
+            if line > 1 and row:
+                when = _when(row[2]) if len(row) > 3 else None
+                yield Lost("no message", line) if when is None else _Message(line, when, row[1].strip(), _plain(row[3]))
+            line = rows.line_num + 1
+    except csv.Error as error:
+        yield Lost(f"breaks off: {error}", line)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """Passes a stream on, and refuses one that goes on for too long after the last message."""
+
+    start: bytes
+    stream: BinaryIO
+    since: int = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.start if size and self.start else self.stream.read(size)
+        self.start = self.start if not size else b""
+        self.since += len(data)
+        if self.since > LARGEST_MESSAGE:
+            raise ValueError(f"one message of it is larger than {LARGEST_MESSAGE} bytes, or there is none")
+        return data
+
+
+def _discord_json(stream: _Watched) -> Iterator[_Message | Lost]:
+    """Yield what people wrote, as it comes."""
+    number = 0
+    events = ijson.parse(_shallow(ijson.basic_parse(stream, use_float=True)))
+    try:
+        for number, item in enumerate(ijson.items(events, "messages.item"), 1):
+            stream.since = 0
+            yield _message(item, number)
+    except (ijson.JSONError, OverflowError) as error:
+        if not number:
+            raise ValueError("damaged JSON") from error
+        yield Lost("breaks off: damaged JSON", number)
+
+
+def _shallow(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Pass events on as long as they are not deep: the path that each gets is as long as it is deep."""
+    depth = 0
+    for event in events:
+        depth += event[0].startswith("start_") - event[0].startswith("end_")
+        if depth > DEEPEST:
+            raise ValueError(f"JSON more than {DEEPEST} deep")
+        yield event
+
+
+def _message(item: Any, number: int) -> _Message | Lost:
+    """Return a message of the JSON export, without a speaker where no person wrote it."""
+    try:
+        author, text, when = item["author"], item["content"], _when(item["timestamp"])
+        if when is None:
+            return Lost("a message without a time", number)
+        written = not author.get("isBot") and item.get("type", "Default") in ("Default", "Reply")
+        names = [f"@{one.get('nickname') or one.get('name')}" for one in item.get("mentions") or ()]
+        for name in sorted(names, key=len, reverse=True):
+            text = text.replace(name, "")
+        return _Message(number, when, author["name"].strip() if written else None, _plain(text))
+    except (AttributeError, KeyError, TypeError):
+        return Lost("a message without time, author or content", number)
+
+
+def _plain(text: str) -> str:
+    """Return a message without codes and mentions; nothing where a person did not write it."""
+    text = _AT.sub("", _EMOJI.sub("", _CODE.sub("", text)))
+    text = "\n".join(line for line in (" ".join(line.split()) for line in text.split("\n")) if line)
+    return "" if _DONE.fullmatch(text) or _only_links(text) else text
+
+
+@hookimpl
+def register_readers() -> Mapping[str, type[Reader] | type[PairReader]]:
+    """Offer `whatsapp` and `discord`."""
+    return {"whatsapp": WhatsApp, "discord": Discord}

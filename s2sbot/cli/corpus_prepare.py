@@ -1,0 +1,78 @@
+"""`s2sbot corpus prepare`: corpora go in, a folder of packed token ids with a data card comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .corpus_inspect import data_table
+
+__all__ = ["prepare"]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("corpora", metavar="CORPUS...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
+@click.option(
+    "--valid", multiple=True, type=click.Path(path_type=Path), help="Corpus to validate on, instead of held-out films."
+)
+@click.option("--source", metavar="LANGUAGE", help="Language to translate from, as de.")
+@click.option("--target", metavar="LANGUAGE", help="Language to translate into, as en.")
+@click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
+@click.option("--vocab-size", type=int, help="Token ids; chosen from the corpus where not given.")
+@click.option("--test-share", type=float, help="Share of the films that is kept apart for testing.  [default: 0]")
+@click.option("--without", metavar="RULES", default="", help="Rules of cleaning to leave out, with commas between.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any knob of the table data.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read and encode.  [default: all cores]")
+def prepare(
+    corpora: tuple[Path, ...],
+    out: Path,
+    valid: tuple[Path, ...],
+    source: str | None,
+    target: str | None,
+    tokenizer: str | None,
+    vocab_size: int | None,
+    test_share: float | None,
+    without: str,
+    assignments: tuple[str, ...],
+    workers: int | None,
+) -> None:
+    """Prepare CORPUS... into a folder that `s2sbot train` begins with at once.
+
+    The folder has packed token ids for training, validation and test, the tokenizer, the held-out exchanges as text,
+    and a card: where all of it came from, what every rule dropped, and samples. A preparation that was stopped goes on
+    where it was when the same command is given again.
+
+    \b
+    Examples:
+      s2sbot corpus prepare subtitles.zip --out prepared
+      s2sbot train prepared --bot friends.bot
+      s2sbot corpus prepare films/ --out prepared --test-share 0.05 --without replies,signs
+    """
+    from ..errors import CorpusError
+    from ..plugins import Plugins
+    from ..preparation import Prepared, is_prepared
+    from ..preparation import prepare as prepare_corpora
+    from ..run_settings import resolve_data
+    from ..text.corpus import open_corpus
+    from .progress import drawn
+
+    if is_prepared(out):
+        raise CorpusError(f"{out} holds a prepared corpus already", "give another --out, or delete it")
+    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - LEFTOVERS):
+        raise CorpusError(f"{out} is there already, and is no preparation", "give another --out")
+    opened = [open_corpus(path, source=source, target=target) for path in corpora]
+    held_out = [open_corpus(path, source=source, target=target) for path in valid]
+    given = data_table(assignments, without=without, tokenizer=tokenizer, vocab_size=vocab_size, test_share=test_share)
+    settings = resolve_data([*opened, *held_out], given)
+    out.mkdir(parents=True, exist_ok=True)
+    with drawn() as draw:
+        for event in prepare_corpora(opened, held_out, settings, Plugins(), out=out, workers=workers):
+            if not isinstance(event, Prepared):
+                draw(event)
+    click.echo(f"Done: {out / 'card.md'} says what is in it. Now: s2sbot train {out} --bot NAME.bot", err=True)
+
+
+LEFTOVERS = {".work", "tokenizer", "documents.jsonl", "files.json", "card.json", "card.md"}
+"""What a preparation that was stopped may have left besides arrays."""

@@ -1,0 +1,122 @@
+"""Exchanges go in; by which rule one is not fit to learn from, and the keys that tell it from others, come out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from ..errors import SettingsError
+from .rules import Rules
+
+__all__ = ["SIGNATURE", "exchange_keys", "hash_of", "in_language", "plain", "signature", "unfit"]
+
+SHORT = 20
+"""Characters up to which the lengths of two translations may differ by any ratio."""
+SURE_FROM = 40
+"""Letters from which the language of a text can be told."""
+SURE = 0.95
+"""Probability of another language from which a text is taken to be in it."""
+
+_LETTERS = re.compile(r"[^\W\d_]")
+_VOWEL_SIGNS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0e7f]")
+
+
+def unfit(source: str, target: str, rules: Rules, *, translated: bool) -> str | None:
+    """Return the rule that drops an exchange, or None where it is fit to learn from.
+
+    `translated` pairs are held to the ratio of lengths too.
+    """
+    if "length" in rules:
+        longest = max(len(source), len(target))
+        if longest > rules.max_characters or not (_LETTERS.search(source) and _LETTERS.search(target)):
+            return "length"
+    if translated and "ratio" in rules:
+        short, long = sorted((len(source), len(target)))
+        if long > SHORT and long > rules.max_ratio * short:
+            return "ratio"
+    if "letters" in rules and not (_mostly_letters(source) and _mostly_letters(target)):
+        return "letters"
+    if "echo" in rules and len(source) == len(target) and source.casefold() == target.casefold():
+        return "echo"
+    return None
+
+
+def _mostly_letters(text: str) -> bool:
+    compact = text.replace(" ", "")
+    if len(compact) < 4:
+        return True
+    letters = sum(map(str.isalpha, compact))
+    if 2 * letters < len(compact) and not compact.isascii():
+        letters += len(_VOWEL_SIGNS.findall(compact))  # no letters to Unicode, but part of words
+    return 2 * letters >= len(compact)
+
+
+def hash_of(text: str) -> int:
+    """Return 64 bits of BLAKE2b."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+_PUNCTUATION = re.compile(r"[\W_]+")
+
+
+def plain(text: str) -> str:
+    """Return text in small letters with single spaces in place of punctuation."""
+    return _PUNCTUATION.sub(" ", text.casefold()).strip()
+
+
+def exchange_keys(source: str, target: str) -> tuple[int, int]:
+    """Return a key of a whole exchange, and one of its target; both sides are `plain`."""
+    return hash_of(f"{source}\0{target}"), hash_of(target)
+
+
+SIGNATURE = 64
+"""Numbers in a MinHash signature."""
+GRAM = 5
+
+
+def signature(source: str, target: str) -> list[int]:
+    """Return a MinHash signature of the runs of 5 characters in an exchange whose sides are `plain` (Broder 1997).
+
+    Raises:
+        SettingsError: where the library rensa is not installed.
+    """
+    try:
+        from rensa import RMinHash  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SettingsError(
+            "near duplicates need the library rensa", "install it with: pip install 's2sbot[near-duplicates]'"
+        ) from error
+    text = f"{source}\n{target}"
+    minhash = RMinHash(num_perm=SIGNATURE, seed=1)
+    minhash.update([text[start : start + GRAM] for start in range(max(1, len(text) - GRAM + 1))])
+    numbers: list[int] = minhash.digest()
+    return numbers
+
+
+def in_language(text: str, language: str) -> bool:
+    """Tell whether a text may be in a language; a short one always may.
+
+    Raises:
+        SettingsError: where the library py3langid is not installed, or does not know the language.
+    """
+    if len(_LETTERS.findall(text)) < SURE_FROM:
+        return True
+    found, probability = _identifier(language)(text)
+    return bool(found == language or probability < SURE)
+
+
+@lru_cache(maxsize=4)
+def _identifier(language: str) -> Callable[[str], tuple[str, float]]:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise SettingsError(
+            "data.language needs the library py3langid", "install it with: pip install 's2sbot[languages]'"
+        ) from error
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    if language not in identifier.nb_classes:
+        raise SettingsError(f"data.language: {language!r} is not known", "give a code as en, de or fr")
+    classify: Callable[[str], tuple[str, float]] = identifier.classify
+    return classify

@@ -1,0 +1,60 @@
+"""Lines in two scripts go in, as of subtitles that say everything twice; the lines in one of them come out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from .dialogue import Cue
+
+__all__ = ["one_script", "script_of"]
+
+_SCRIPTS: Final = {
+    "latin": re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]"),
+    "greek": re.compile(r"[\u0370-\u03ff\u1f00-\u1fff]"),
+    "cyrillic": re.compile(r"[\u0400-\u052f]"),
+    "hebrew": re.compile(r"[\u0590-\u05ff]"),
+    "arabic": re.compile(r"[\u0600-\u06ff\u0750-\u077f]"),
+    "thai": re.compile(r"[\u0e00-\u0e7f]"),
+    "han": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]"),
+    "hangul": re.compile(r"[\uac00-\ud7af]"),
+}
+_OF_LANGUAGES: Final = {
+    "zh": "han", "ja": "han", "ko": "hangul", "th": "thai", "he": "hebrew", "el": "greek",
+    **dict.fromkeys(("ar", "fa", "ur"), "arabic"), **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "sr"), "cyrillic"),
+}  # fmt: skip
+MOSTLY = 0.5
+"""Share of the cues that are in two scripts from which a file says everything twice."""
+
+
+def script_of(text: str) -> str | None:
+    """Return the script that most letters of a text are in, or None where it has none."""
+    if text.isascii():
+        return "latin" if _SCRIPTS["latin"].search(text) else None
+    counts = {name: len(letters.findall(text)) for name, letters in _SCRIPTS.items()}
+    best = max(counts, key=counts.__getitem__)
+    return best if counts[best] else None
+
+
+def one_script(cues: Sequence[Cue], languages: Sequence[str]) -> tuple[list[Cue], int]:
+    """Return cues with the lines of one script alone, and how many cues lost some, where most cues are in two.
+
+    It is the script of the first of the `languages`, or else the one that more lines are in, the first of them where
+    both are in as many.
+    """
+    if not any("\n" in cue.text for cue in cues) or all(cue.text.isascii() for cue in cues):
+        return list(cues), 0
+    lined = [[(line, script_of(line)) for line in cue.text.split("\n")] for cue in cues]
+    twofold = sum(len({script for _, script in lines if script}) > 1 for lines in lined)
+    if twofold < MOSTLY * len(cues):
+        return list(cues), 0
+    counts = Counter(script for lines in lined for _, script in lines if script)
+    wanted = _OF_LANGUAGES.get(languages[0], "latin") if languages else counts.most_common(1)[0][0]
+    kept = []
+    for cue, lines in zip(cues, lined, strict=True):
+        text = "\n".join(line for line, script in lines if script in (wanted, None))
+        kept.append(cue if text == cue.text else replace(cue, text=text))
+    return [cue for cue in kept if cue.text.strip()], twofold

@@ -1,0 +1,620 @@
+"""Exported chats become dialogues of what people wrote, in every layout that phones and Discord have."""
+
+import csv
+import io
+import json
+import re
+from datetime import datetime, timedelta
+
+import pytest
+import s2sbot_exports
+from hypothesis import given
+from hypothesis import strategies as st
+from s2sbot_exports import (
+    DEEPEST,
+    DISCORD_SILENCE,
+    LARGEST_FILE,
+    LARGEST_MESSAGE,
+    WHATSAPP_SILENCE,
+    Discord,
+    WhatsApp,
+    date_order,
+)
+
+from s2sbot import Dialogue, Lost, Origin, Turn
+from s2sbot.testing import check_reader
+
+LRM, NARROW = "\u200e", "\u202f"
+ANDROID = """12/31/20, 9:15 PM - Messages and calls are end-to-end encrypted. Tap to learn more.
+12/31/20, 9:15 PM - Ann: Are you there?
+12/31/20, 9:16 PM - Bob Ross: Yes: always.
+And I have
+three lines.
+12/31/20, 9:16 PM - Bob Ross: Why?
+12/31/20, 9:17 PM - Ann: <Media omitted>
+12/31/20, 9:20 PM - Ann: Happy new year!
+1/1/21, 8:00 AM - Bob Ross: Good morning.
+1/1/21, 8:01 AM - Ann: Morning!
+"""
+ANDROID_ITEMS = [
+    Dialogue(
+        (
+            Turn("Are you there?", "Ann", 0.0),
+            Turn("Yes: always.\nAnd I have\nthree lines.\nWhy?", "Bob Ross", 60.0),
+            Turn("Happy new year!", "Ann", 300.0),
+        ),
+        Origin("chat.txt", line=2),
+    ),
+    Dialogue(
+        (Turn("Good morning.", "Bob Ross", 38700.0), Turn("Morning!", "Ann", 38760.0)), Origin("chat.txt", line=9)
+    ),
+]
+IOS = f"""[31.12.20, 21:15:03] Ann & Bob: {LRM}Nachrichten und Anrufe sind Ende-zu-Ende-verschlüsselt.
+[31.12.20, 21:15:03] Ann: Bist du da?
+{LRM}[31.12.20, 21:15:30] Ann: {LRM}Bild weggelassen
+[31.12.20, 21:16:03] ~{NARROW}Bob: Ja. {LRM}<Diese Nachricht wurde bearbeitet.>
+[31.12.20, 21:16:04] ~{NARROW}Bob: {LRM}Du hast diese Nachricht gelöscht.
+[31.12.20, 21:16:05] Ann: https://example.org/a http://example.org
+[31.12.20, 21:17:03] Ann: Gut, @\u2068Bob Ross\u2069 !
+"""
+
+
+def whatsapp(text, name="chat.txt"):
+    data = text if isinstance(text, bytes) else text.encode()
+    return list(WhatsApp().read(io.BytesIO(data), name))
+
+
+def discord(text, name="chat.txt"):
+    data = text if isinstance(text, bytes) else text.encode()
+    return list(Discord().read(io.BytesIO(data), name))
+
+
+def turns(items):
+    return [(turn.speaker, turn.text) for item in items if isinstance(item, Dialogue) for turn in item.turns]
+
+
+def test_android():
+    assert whatsapp(ANDROID) == ANDROID_ITEMS
+
+
+def test_ios():
+    assert whatsapp(IOS) == [
+        Dialogue(
+            (Turn("Bist du da?", "Ann", 0.0), Turn("Ja.", "Bob", 60.0), Turn("Gut,  !", "Ann", 120.0)),
+            Origin("chat.txt", line=2),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("12/31/20, 9:15 PM - ", "12/31/20, 9:16 PM - "),
+        (f"12/31/20, 9:15{NARROW}PM - ", f"12/31/20, 9:16{NARROW}PM - "),
+        ("31/12/2020, 9:15 pm - ", "31/12/2020, 9:16 pm - "),
+        ("31/12/20, 9:15 p.m. - ", "31/12/20, 9:16 p.m. - "),
+        ("31/12/20 9:15 p. m. - ", "31/12/20 9:16 p. m. - "),
+        (f"31/12/2020, 9:15 p.{NARROW}m. - ", f"31/12/2020, 9:16 p.{NARROW}m. - "),
+        ("31.12.20, 21:15 - ", "31.12.20, 21:16 - "),
+        ("31.12.2020, 21:15 – ", "31.12.2020, 21:16 – "),
+        ("31/12/2020 à 21:15 - ", "31/12/2020 à 21:16 - "),
+        ("31-12-20 21:15 - ", "31-12-20 21:16 - "),
+        ("2020-12-31 21:15 - ", "2020-12-31 21:16 - "),
+        ("2020/12/31, 21:15 - ", "2020/12/31, 21:16 - "),
+        ("2020. 12. 31. 오후 9:15 - ", "2020. 12. 31. 오후 9:16 - "),
+        ("2020. 12. 31. 21:15 - ", "2020. 12. 31. 21:16 - "),
+        ("2020/12/31 下午9:15 - ", "2020/12/31 下午9:16 - "),
+        ("31/12/20, 9:15 μ.μ. - ", "31/12/20, 9:16 μ.μ. - "),
+        ("31.12.2020 klo 21.15 - ", "31.12.2020 klo 21.16 - "),
+        ("[12/31/20, 9:15:00 PM] ", "[12/31/20, 9:16:00 PM] "),
+        (f"[12/31/20, 9:15:00{NARROW}PM] ", f"[12/31/20, 9:16:00{NARROW}PM] "),
+        ("[31.12.20, 21:15:00] ", "[31.12.20, 21:16:00] "),
+        (f"{LRM}[31/12/2020, 21:15:00] ", f"{LRM}[31/12/2020, 21:16:00] "),
+        ("[2020-12-31, 21:15:00] ", "[2020-12-31, 21:16:00] "),
+        ("[31.12.2020 klo 21.15.00] ", "[31.12.2020 klo 21.16.00] "),
+        ("[31/12/20 21:15:00] ", "[31/12/20 21:16:00] "),
+        ("\ufeff31.12.20, 21:15 - ", "31.12.20, 21:16 - "),
+        ("٣١/١٢/٢٠٢٠, ٩:١٥ م - ", "٣١/١٢/٢٠٢٠, ٩:١٦ م - "),
+    ],
+)
+def test_layouts_of_a_moment(first, second):
+    text = f"{first}Ann: Hi.\n{second}Bob: Ho.\n"
+    assert whatsapp(text) == [Dialogue((Turn("Hi.", "Ann", 0.0), Turn("Ho.", "Bob", 60.0)), Origin("chat.txt", line=1))]
+    assert WhatsApp().sniff(text.encode(), "x") > 0.5
+
+
+@pytest.mark.parametrize(
+    ("moments", "hours"),
+    [
+        # days follow each other sooner than months do
+        (["1/2/20, 11:00 PM", "1/3/20, 1:00 AM"], 2),
+        (["1/2/20, 23:00", "2/2/20, 01:00"], 2),
+        (["5/1/21, 11:00 PM", "6/1/21, 1:00 AM"], 2),
+        (["1.2.20, 11:00 PM", "2.2.20, 1:00 AM"], 2),
+        (["13/2/20, 11:00 PM", "14/2/20, 1:00 AM"], 2),  # 13 is no month
+        (["2/13/20, 23:00", "2/14/20, 01:00"], 2),
+        (["1/31/20, 23:00", "2/1/20, 01:00"], 2),
+        (["28/1/20, 11:00 PM", "1/2/20, 10:00 PM"], 95),
+        (["1/12/20, 11:00 PM", "2/12/20, 1:00 AM", "1/1/21, 1:00 AM"], 722),
+        # told by time that would go back with the month first
+        (["9/1/20, 11:00 PM", "10/1/20, 1:00 AM", "1/2/20, 1:00 AM", "1/3/20, 11:00 PM"], 1248),
+        (["12/1/20, 12:00 AM", "12/1/20, 12:30 PM"], 12.5),
+    ],
+)
+def test_the_order_of_day_and_month_is_that_of_the_whole_file(moments, hours):
+    text = "".join(f"{moment} - {'AB'[index % 2]}: Hi.\n" for index, moment in enumerate(moments))
+    starts = [turn.start for item in whatsapp(text) for turn in item.turns]
+    assert starts[-1] == hours * 3600
+
+
+@pytest.mark.parametrize(
+    ("moment", "order"),
+    [
+        ("1/2/20, 9:15 PM", (2, 0, 1)),
+        ("1/2/20, 21:15", (2, 1, 0)),
+        ("1.2.20, 9:15 PM", (2, 1, 0)),
+        ("1-2-20, 9:15 PM", (2, 1, 0)),
+    ],
+)
+def test_how_a_lone_date_is_written_tells_its_order(moment, order):
+    found = s2sbot_exports._moment(re.fullmatch(s2sbot_exports._MOMENT, moment))
+    assert date_order([found, found]) == order
+
+
+def test_silence_cuts():
+    def chat(minutes):
+        later = datetime(2020, 12, 31, 12) + timedelta(minutes=minutes)
+        return f"31.12.2020, 12:00 - A: Hi.\n{later:%d.%m.%Y, %H:%M} - B: Ho.\n"
+
+    assert len(whatsapp(chat(WHATSAPP_SILENCE / 60))) == 1
+    assert len(whatsapp(chat(WHATSAPP_SILENCE / 60 + 1))) == 2
+    assert [item.origin.line for item in whatsapp(chat(WHATSAPP_SILENCE / 60 + 1))] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<Media omitted>",
+        "<Medien ausgeschlossen>",
+        "<Multimedia omitido>",
+        "<Médias omis>",
+        "<Mídia oculta>",
+        "<Без медиафайлов>",
+        "image omitted",
+        f"{LRM}sticker omitted",
+        "GIF weggelassen",
+        "imagen omitida",
+        "vidéo absente",
+        "immagine omessa",
+        "áudio ocultado",
+        f"report.pdf • {LRM}12 pages {LRM}document omitted",
+        f"{LRM}<attached: 00000012-PHOTO-2020-12-31-21-15-03.jpg>",
+        "<Anhang: 00000012-PHOTO.jpg>",
+        "IMG-20201231-WA0001.jpg (file attached)",
+        "IMG-20201231-WA0001.jpg (Datei angehängt)",
+        "This message was deleted",
+        "This message was deleted.",
+        "You deleted this message",
+        "Diese Nachricht wurde gelöscht.",
+        "Eliminaste este mensaje",
+        "Ce message a été supprimé",
+        "Questo messaggio è stato eliminato",
+        "Esta mensagem foi apagada",
+        "Dit bericht is verwijderd",
+        "Данное сообщение удалено",
+        f"{LRM}Missed voice call",
+        "https://example.org/watch?v=1",
+        "www.example.org",
+        "location: https://maps.google.com/?q=1,2",
+        "Messages and calls are end-to-end encrypted. No one outside of this chat can read them.",
+        f"{LRM}POLL:",
+        "null",
+        "",
+        " ",
+    ],
+)
+def test_what_nobody_wrote(text):
+    chat = f"31.12.20, 21:15 - Ann: Hi.\n31.12.20, 21:16 - Bob: {text}\n31.12.20, 21:17 - Bob: Ho.\n"
+    assert turns(whatsapp(chat)) == [("Ann", "Hi."), ("Bob", "Ho.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("I omitted it", "I omitted it"),
+        ("see https://example.org", "see https://example.org"),
+        ("<3", "<3"),
+        ("a > b", "a > b"),
+        ("I love you <3>", "I love you <3>"),
+        ("Done <This message was edited>", "Done"),
+        (f"Hecho {LRM}<Se editó este mensaje.>", "Hecho"),
+        (f"Our cat {LRM}<attached: 1-PHOTO.jpg>", "Our cat"),
+        ("<Media omitted>\nOur cat", "Our cat"),
+        ("IMG-1.jpg (file attached)\nOur cat", "Our cat"),
+        ("Hi @491701234567 there", "Hi  there"),
+        ("me@1234567.org", "me@1234567.org"),
+        ("Time: 12:30", "Time: 12:30"),
+        ("\u202bשלום\u202c", "שלום"),
+        ("👩\u200d👩", "👩\u200d👩"),
+        ("1/1/21 is the day", "1/1/21 is the day"),
+        ("first\n12/31/20, 9:15 PM is late", "first\n12/31/20, 9:15 PM is late"),
+        ("first\n\n  second", "first\nsecond"),
+        ("first\x0b\u2028second", "first\x0b\u2028second"),
+    ],
+)
+def test_what_somebody_wrote(text, said):
+    assert turns(whatsapp(f"31.12.20, 21:15 - Ann: {text}\n")) == [("Ann", said)]
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "Ann created group “Us”",
+        'Ann changed the subject from "a: b" to "c"',
+        "Your security code with Bob changed. Tap to learn more.",
+        "Ann added Bob",
+        "see https://example.org",
+        "+49 170 1234567 left",
+    ],
+)
+def test_notices_are_no_messages_but_tell_the_time(notice):
+    chat = f"31.12.20, 21:15 - {notice}\n31.12.20, 21:16 - Ann: Hi.\n"
+    assert whatsapp(chat) == [Dialogue((Turn("Hi.", "Ann", 60.0),), Origin("chat.txt", line=2))]
+
+
+def test_what_cannot_be_read_is_lost():
+    chat = "cut off\nhere\n31.12.20, 21:15 - Ann: Hi.\n31.02.21, 21:15 - Bob: No such day.\n1.1.21, 00:10 - Bob: Ho.\n"
+    assert whatsapp(chat) == [
+        Lost("text before the first message", 1),
+        Lost("there is no such date", 4),
+        Dialogue((Turn("Hi.", "Ann", 0.0), Turn("Ho.", "Bob", 10500.0)), Origin("chat.txt", line=3)),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_every_encoding_and_line_end(encoding, end):
+    data = ANDROID.replace("\n", end).encode(encoding)
+    assert whatsapp(data) == ANDROID_ITEMS
+    assert WhatsApp().sniff(data, "x") > 0.9
+
+
+@pytest.mark.parametrize(
+    "text", ["", "words\n", "a\tb\n", "21:15 - Ann: Hi.\n", "31.12.20, 21:15 - nobody\n", "{}", "1"]
+)
+def test_what_is_no_chat(text):
+    assert WhatsApp().sniff(text.encode(), "WhatsApp Chat with Ann.txt") == 0
+    if "nobody" not in text:
+        with pytest.raises(ValueError, match="no message in it"):
+            whatsapp(text)
+
+
+def test_few_messages_among_much_else_are_no_chat():
+    assert WhatsApp().sniff(ANDROID.encode() + b"words\n" * 200, "x") == 0
+    assert WhatsApp().sniff(b"31.12.20, 21:15 - Ann: Hi.\n", "x") < 0.5
+    assert Discord().sniff(IOS.encode(), "x") < WhatsApp().sniff(IOS.encode(), "x") > 0.9
+
+
+class Endless(io.RawIOBase):
+    def __init__(self, start, line):
+        self.start, self.line = start, line
+
+    def read(self, size=-1):
+        data, self.start = self.start or self.line * max(1, size // len(self.line)) * (size != 0), b""
+        return data
+
+
+@pytest.mark.parametrize(("reader", "start"), [(WhatsApp, b""), (Discord, b"")])
+def test_no_chat_is_that_large(reader, start):
+    with pytest.raises(ValueError, match=f"larger than {LARGEST_FILE} bytes"):
+        list(reader().read(Endless(start, b"\n"), "x"))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("reader", [WhatsApp, Discord])
+@pytest.mark.parametrize(
+    "piece",
+    ["\n", " ", "[", "<", "<a ", "@\u2068", ":a", "•", "x.y (", "31.12.20, 21:15 - ", "https://", "=", "p. m. "],
+)
+def test_hostile_text_takes_no_time(reader, piece):
+    begin = "31.12.20, 21:15 - A: " if reader is WhatsApp else "[31.12.20 21:15] A\n"
+    text = begin + piece * (300_000 // len(piece))
+    reader().sniff(text[: 2**16].encode(), "x")
+    list(reader().read(io.BytesIO(text.encode()), "x"))
+
+
+NAMES = st.text(st.characters(categories=["L"]), min_size=1, max_size=9).filter(lambda name: name == name.strip())
+WORDS = st.lists(st.text(st.characters(categories=["L"]), min_size=1, max_size=9), min_size=1, max_size=5).map(" ".join)
+SAID = WORDS.filter(lambda words: words.lower() != "null")
+FORMATS = st.sampled_from(
+    ["%d.%m.%y, %H:%M - ", "[%d.%m.%Y, %H:%M:00] ", "%Y-%m-%d %H:%M - ", "%m/%d/%y, %I:%M %p - ", "%d/%m/%Y %H:%M - "]
+)
+
+
+@given(st.lists(st.tuples(NAMES, SAID, st.integers(0, 40 * 60)), min_size=1), FORMATS)
+def test_printed_chats_are_read_back(messages, layout):
+    now = datetime(2021, 1, 13)  # a 13th is no month, so that the order is known
+    text, expected, last = f"{now.strftime(layout)}A notice\n", [], None
+    for name, words, minutes in messages:
+        now += timedelta(minutes=minutes)
+        text += f"{now.strftime(layout)}{name}: {words}\n"
+        if last is None or minutes * 60 > WHATSAPP_SILENCE:
+            expected.append([])
+            last = None
+        if name == last:
+            expected[-1][-1] = (name, f"{expected[-1][-1][1]}\n{words}")
+        else:
+            expected[-1].append((name, words))
+        last = name
+    assert [[(turn.speaker, turn.text) for turn in item.turns] for item in whatsapp(text)] == expected
+
+
+@given(st.text(st.sampled_from("0123456789/.-:,[] \nAPMapm<>\u200e@x{}=\"'")) | st.text(), st.booleans())
+def test_rubbish_is_a_value_error_or_lost(text, appended):
+    for reader, sample in ((WhatsApp, ANDROID), (Discord, TEXT), (Discord, TABLE), (Discord, JSON)):
+        data = (sample + text if appended else text + sample).encode()
+        assert 0 <= reader().sniff(data, "x") <= 1
+        try:
+            items = list(reader().read(io.BytesIO(data), "x"))
+        except ValueError:
+            continue
+        assert all(isinstance(item, Dialogue | Lost) for item in items)
+
+
+# Discord
+
+RULE = "=" * 62
+TEXT = f"""{RULE}
+Guild: Us
+Channel: Text / general
+Topic: a topic
+{RULE}
+
+[31-Dec-20 09:15 PM] ann#1234
+Are you there?
+
+[31-Dec-20 09:16 PM] Bob (pinned)
+Yes, @ann#1234 :wave: always.
+
+[12:00] is no message
+
+{{Attachments}}
+https://cdn.discordapp.com/a.png
+
+{{Embed}}
+A title
+
+With a blank line
+
+{{Reactions}}
+:heart: (2)
+
+[31-Dec-20 09:17 PM] ann#1234
+Pinned a message.
+
+[31-Dec-20 09:18 PM] ann#1234
+
+
+{{Attachments}}
+https://cdn.discordapp.com/b.png
+
+[31-Dec-20 09:19 PM] ann#1234
+Happy new year!
+
+[01-Jan-21 08:00 AM] Bob
+Good morning.
+
+
+{RULE}
+Exported 6 message(s)
+{RULE}
+"""
+DIALOGUES = [
+    ("ann#1234", "Are you there?", 0.0),
+    ("Bob", "Yes, always.\n[12:00] is no message", 60.0),
+    ("ann#1234", "Happy new year!", 240.0),
+]
+
+
+def message(text, name="ann", time="2020-12-31T21:15:03.123+00:00", **more):
+    author = {"id": "1", "name": name, "discriminator": "0000", "nickname": name.title(), "isBot": False}
+    return {"id": "1", "type": "Default", "timestamp": time, "content": text, "author": author, "mentions": []} | more
+
+
+def export(*messages):
+    guild, channel = {"id": "1", "name": "Us"}, {"id": "2", "type": "GuildTextChat", "name": "general"}
+    return json.dumps(
+        {"guild": guild, "channel": channel, "messages": messages, "messageCount": len(messages)},
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+JSON = export(
+    message("Are you there?"),
+    message(
+        "Yes, @Ann Lee :wave:<:wave:123> <@123>always.",
+        "bob",
+        "2020-12-31T21:16:03.123+00:00",
+        type="Reply",
+        mentions=[{"id": "1", "name": "annlee", "nickname": "Ann Lee"}],
+    ),
+    message("Joined the server.", type="GuildMemberJoin"),
+    message("I am a bot", author={"name": "bot", "isBot": True}),
+    message("https://tenor.com/view/x", time="2020-12-31T21:17:03+00:00"),
+    message("Good morning.", "bob", "2021-01-01T08:00:00.0000000+01:00"),
+)
+
+
+def table(*rows, head="AuthorID,Author,Date,Content,Attachments,Reactions"):
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows(rows)
+    return f"{head}\n{out.getvalue()}"
+
+
+TABLE = table(
+    ["1", "ann", "2020-12-31T21:15:03.1230000+00:00", "Are you there?", "", ""],
+    ["2", "bob", "2020-12-31T21:16:03.1230000+00:00", 'Yes, "always",\nhere.', "", "👍 (1)"],
+    ["1", "ann", "2020-12-31T21:17:03.1230000+00:00", "", "https://cdn.discordapp.com/a.png", ""],
+    ["1", "ann", "2020-12-31T21:48:03.1230000+00:00", "Hm.", "", ""],
+)
+
+
+def test_discord_text():
+    first, second = discord(TEXT)
+    assert [(turn.speaker, turn.text, turn.start) for turn in first.turns] == DIALOGUES
+    assert first.origin == Origin("chat.txt", line=7)
+    assert [(turn.speaker, turn.text) for turn in second.turns] == [("Bob", "Good morning.")]
+
+
+@pytest.mark.parametrize(
+    "layout", ["%m/%d/%Y %I:%M %p", "%d/%m/%Y %H:%M", "%d.%m.%Y %H:%M", "%Y-%m-%d %H:%M", "%d-%b-%y %I:%M %p"]
+)
+def test_discord_text_in_other_layouts(layout):
+    moments = [datetime(2020, 12, 31, 21, minute) for minute in (15, 16, 17)]
+    text = "".join(f"[{moment.strftime(layout)}] {name}\nHi.\n\n" for moment, name in zip(moments, "aba", strict=True))
+    assert [(turn.speaker, turn.start) for turn in discord(text)[0].turns] == [("a", 0.0), ("b", 60.0), ("a", 120.0)]
+    assert Discord().sniff(text.encode(), "x") > 0.7
+    assert WhatsApp().sniff(text.encode(), "x") == 0
+
+
+def test_discord_json():
+    assert discord(JSON) == [
+        Dialogue((Turn("Are you there?", "ann", 0.0), Turn("Yes, always.", "bob", 60.0)), Origin("chat.txt", line=1)),
+        Dialogue((Turn("Good morning.", "bob", pytest.approx(35096.877)),), Origin("chat.txt", line=6)),
+    ]
+
+
+def test_discord_table():
+    first, second = discord(TABLE)
+    assert first == Dialogue(
+        (Turn("Are you there?", "ann", 0.0), Turn('Yes, "always",\nhere.', "bob", 60.0)), Origin("chat.txt", line=2)
+    )
+    assert second.origin == Origin("chat.txt", line=6)
+    assert turns([second]) == [("ann", "Hm.")]
+
+
+def test_silence_cuts_channels_sooner():
+    def chat(seconds):
+        later = datetime(2020, 12, 31, 21) + timedelta(seconds=seconds)
+        return export(message("Hi.", time="2020-12-31T21:00:00Z"), message("Ho.", "bob", later.isoformat() + "+00:00"))
+
+    assert len(discord(chat(DISCORD_SILENCE))) == 1
+    assert len(discord(chat(DISCORD_SILENCE + 1))) == 2
+
+
+def test_a_dialogue_without_silence_is_cut_all_the_same(monkeypatch):
+    monkeypatch.setattr(s2sbot_exports, "MOST_MESSAGES", 3)
+    assert [len(item.turns) for item in discord(export(*(message("Hi.", name) for name in "abababab")))] == [3, 3, 2]
+    assert turns(discord(export(*[message("Hi.")] * 4))) == [("ann", "Hi.\nHi.\nHi."), ("ann", "Hi.")]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("<:smile:123456> Hi <a:dance:1>!", "Hi !"),
+        ("<@123> <@!123> <@&123> <#123> <t:1609459200:R> Hi", "Hi"),
+        ("Hi @everyone, @here and @bob", "Hi , and"),
+        (":joy: at 10:30:45 :not an emoji:", "at 10:30:45 :not an emoji:"),
+        ("me@example.org", "me@example.org"),
+        ("a < b > c", "a < b > c"),
+        ("<:smile:1>", None),
+        ("https://tenor.com/view/1", None),
+        ("Pinned a message.", None),
+        ("Started a call that lasted 5 minutes.", None),
+        ("Added Bob to the group.", None),
+        (" \n ", None),
+    ],
+)
+def test_codes_mentions_and_notices(text, said):
+    found = turns(discord(export(message("Hi."), message(text, "bob"))))
+    assert found == [("ann", "Hi."), *([("bob", said)] if said else [])]
+
+
+def test_messages_that_cannot_be_read_are_lost():
+    damaged = [
+        5,
+        {},
+        message("Hi.", time="yesterday"),
+        message("Hi.", time=None),
+        message(None),
+        message("Hi.", author=None),
+        message("Hi.", author={"name": 5}),
+        message("Hi.", mentions=[5]),
+        message("Hi.", mentions=5),
+    ]
+    items = discord(export(*damaged, message("Hi.")))
+    assert [item.line for item in items if isinstance(item, Lost)] == list(range(1, len(damaged) + 1))
+    assert turns(items) == [("ann", "Hi.")]
+    rows = table(["1", "ann", "soon", "Hi."], ["1"], ["1", "ann", "2020-12-31 21:15", "Hi."])
+    assert discord(rows)[:2] == [Lost("no message", 2), Lost("no message", 3)]
+    assert turns(discord(rows)) == [("ann", "Hi.")]
+
+
+def test_files_that_break_off_are_read_up_to_there():
+    items = discord(JSON[: JSON.index("Joined")])
+    assert items[0] == Lost("breaks off: damaged JSON", 2)
+    assert turns(items) == [("ann", "Are you there?"), ("bob", "Yes, always.")]
+    items = discord(TABLE[: TABLE.index("Hm.")])
+    assert [item.cause for item in items if isinstance(item, Lost)] == ["breaks off: unexpected end of data"]
+    assert turns(items)[0] == ("ann", "Are you there?")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no message in it"),
+        ("words", "no message in it"),
+        (f"{RULE}\nGuild: Us\nChannel: a\n{RULE}\n", "no message in it"),
+        (table(), "no message in it"),
+        ("{}", "no message in it"),
+        ('{"a": 1}', "no message in it"),
+        ('{"messages": 5}', "no message in it"),
+        ('{"messages": [}', "damaged JSON"),
+        ('{"messages": [' + "[" * (DEEPEST + 1), "deep"),
+        ('{"messages": [' + "[" * 200_000, "deep"),
+        ('{"messages": ["' + "x" * LARGEST_MESSAGE, "larger than"),
+        (JSON.encode("utf-16"), "no message in it"),
+        (bytes(range(256)), "binary data"),
+    ],
+)
+def test_what_is_no_export_is_a_value_error(text, message):
+    with pytest.raises(ValueError, match=message):
+        discord(text)
+
+
+def test_a_long_export_is_streamed():
+    def stream():
+        one = json.dumps(message("Hi.")).encode() + b",\n"
+        return Endless(b'{"guild": 1, "channel": 2, "messages": [\n', one * 20)
+
+    reading = Discord().read(stream(), "x")
+    assert next(reading).turns[0].speaker == "ann"
+
+
+def test_exports_are_known_by_their_content():
+    for text in (TEXT, JSON, TABLE):
+        assert Discord().sniff(text.encode(), "x") > 0.9
+        assert Discord().sniff(text.encode("utf-8-sig"), "x") > 0.9
+        assert WhatsApp().sniff(text.encode(), "x") == 0
+    for text in (
+        "",
+        "words",
+        "{}",
+        '{"messages": []}',
+        "Author,Date,Content\n",
+        "[1] note",
+        "[12:00] hi\n" * 5,
+        ANDROID,
+    ):
+        assert Discord().sniff(text.encode(), "x.json") == 0
+
+
+@pytest.mark.parametrize(
+    ("reader", "text"),
+    [(WhatsApp, ANDROID), (WhatsApp, IOS), (Discord, TEXT), (Discord, JSON), (Discord, TABLE)],
+    ids=["android", "ios", "text", "json", "table"],
+)
+def test_the_contract_of_readers(reader, text):
+    check_reader(reader, text.encode(), "chat.txt")
