@@ -5,7 +5,7 @@
 FOLDER holds `onepace/EPISODE.LANGUAGE.ass`. Its translators kept most times of the English, so that equal times say
 which cues belong together; the other side is then shifted, stretched, shaken, cut anew, thinned out and mixed with
 cues of another episode, and paired by `align`. Every second episode was used to tune weights and score and is left
-out. With `3b1b/TALK.LANGUAGE.srt` beside it, pairs drawn at random are printed to be judged by eye (`--show`).
+out, and so is one whose clocks differ. With `3b1b/TALK.LANGUAGE.srt` beside it, pairs drawn at random are printed to be judged by eye (`--show`).
 
 A pair is right when it is made of whole groups of cues that belong together; wrong when it cuts one or holds a cue
 that has no counterpart. Recall counts the cues with equal times, found in right pairs.
@@ -32,6 +32,8 @@ from s2sbot.text.dialogue import Cue
 
 SPOKEN = re.compile(r"(main|secondary|flashback|thought|roger|OP Normal2|enmedio|recuerdo|pensante|denden)", re.I)
 RATES = (24 / 25, 25 / 24, 23.976 / 25, 25 / 23.976, 24 / 23.976, 23.976 / 24, 1.0)
+LEAST_EQUAL = 0.3
+"""Share of English cues with equal times below which the times of an episode say too little."""
 THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.9, 0.95)
 Links = tuple[set[int], set[int]]
 Pairing = list[tuple[tuple[int, ...], tuple[int, ...], float]]
@@ -276,10 +278,12 @@ def report(folder: Path, languages: Sequence[str], every: int) -> None:
                 make_case(folder, episode, name, language, other)
                 for episode, other in zip(held, strangers, strict=True)
             ]
+            cases = [case for case in cases if len(case.equal) >= LEAST_EQUAL * len(case.source)]
             results = [measure(cases, method) for method in (by_align, by_start, by_start_on_clock)]
             everything += results[0][2]
             figures = "  ".join(f"{precision:9.3f} {recall:6.3f}" for precision, recall, _ in results)
             print(f"{name:32} {figures}", flush=True)
+        print(f"({len(cases)} episodes with enough equal times)")
         print("score at least    share of pairs    precision")
         for least in THRESHOLDS:
             good = [right for right, score in everything if score >= least]

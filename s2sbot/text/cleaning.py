@@ -38,8 +38,9 @@ def strip_markup(text: str) -> str:
 
 
 _NOTE_SIGNS = re.compile(r"[\[(【（]")
-_SQUARE_NOTE = re.compile(r"\s?(?:\[[^\[\]]*\]|【[^【】]*】)(?=[.,!?…])|\[[^\[\]]*\]|【[^【】]*】")
-_ROUND_NOTE = re.compile(r"\s?(?:\([^()]*\)|（[^（）]*）)(?=[.,!?…])|\([^()]*\)|（[^（）]*）")
+_NOTE = r"(?:\[[^\[\]]*\]|\([^()]*\)|【[^【】]*】|（[^（）]*）)"
+_NOTE_AT_STOP = re.compile(rf"\s?{_NOTE}(?=[.,!?…])")
+_NOTE_ANYWHERE = re.compile(_NOTE)
 
 
 def without_notes(text: str) -> str:
@@ -50,7 +51,7 @@ def without_notes(text: str) -> str:
     if not _NOTE_SIGNS.search(text):
         return text
     for _ in range(4):
-        text = _ROUND_NOTE.sub(" ", _SQUARE_NOTE.sub(" ", text))
+        text = _NOTE_ANYWHERE.sub(" ", _NOTE_AT_STOP.sub("", text))
     opened = text.rfind("[")
     return text[:opened] if opened >= 0 and "]" not in text[opened:] and not text[:opened].strip() else text
 

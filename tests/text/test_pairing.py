@@ -1,11 +1,14 @@
 """Every rule by which cues become dialogues, and dialogues exchanges, on a case as small as can be."""
 
+from collections import Counter
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s2sbot import Cue, Dialogue, Exchange, Origin, Turn, clean_line
-from s2sbot.text import Rules, cues_to_dialogues, dialogue_to_exchanges
-from s2sbot.text.pairing import previous_exchanges
+from s2sbot.text import RULES, Rules, cues_to_dialogues, dialogue_to_exchanges
+from s2sbot.text.pairing import clean_dialogue, previous_exchanges
 
 
 def turns(*cues, scene_gap=10.0):
@@ -100,7 +103,7 @@ def test_a_dash_inside_a_sentence_is_a_dash():
 def test_notes_music_and_labels_are_not_said():
     assert turns(
         (0, 1, "[thunder]"), (1, 2, "♪ Oh ♪"), (2, 3, "JOHN: Hi (sighs)."), (3, 4, "- (laughs)\n- ANN: Ho.")
-    ) == [["Hi .", "Ho."]]
+    ) == [["Hi.", "Ho."]]
     assert turns((0, 1, "[thunder]"), (1, 2, "♪")) == []
     assert turns() == []
 
@@ -221,3 +224,182 @@ def test_two_files_of_one_name_are_two():
     first, second = cut(5), cut(6)
     del second[:2]
     assert previous_exchanges(first + second) == [-1, -1, 0, 1, -1, -1, 4]
+
+
+# What is not said
+
+
+def rule_counts(*cues, **rules):
+    counts = Counter()
+    dialogues = list(cues_to_dialogues(cues, "f", rules=Rules(**rules), counts=counts))
+    return [turn.text for dialogue in dialogues for turn in dialogue.turns], +counts
+
+
+def said(text, start=0.0, **more):
+    return Cue(start, start + 1, text, **more)
+
+
+@pytest.mark.parametrize(
+    ("rule", "cue"),
+    [
+        ("comments", said("Do it again.", mark="comment")),
+        ("drawings", said("m 0 0 l 10 10", mark="drawing")),
+        ("karaoke", said("la la", mark="karaoke")),
+        ("signs", said("Bakery", style="Sign-Map")),
+        ("signs", said("Bakery", mark="positioned")),
+        ("songs", said("Oh, the sea", style="Lyrics Main")),
+        ("songs", said("♪ Oh, the sea")),
+        ("songs", said("# Oh, the sea #")),
+        ("credits", said("Ann did this.", style="Credits-207+")),
+        ("credits", said("Subtitles by Ann")),
+        ("credits", said("www.example.org")),
+        ("credits", said("Untertitel von Anna")),
+    ],
+)
+def test_what_nobody_says_is_dropped_and_counted_unless_the_rule_is_off(rule, cue):
+    spoken = said("Hello.", 5.0)
+    assert rule_counts(cue, spoken) == (["Hello."], Counter({rule: 1}))
+    texts, counts = rule_counts(cue, spoken, off=frozenset({rule}))
+    assert len(texts) == 2
+    assert counts == Counter()
+
+
+def test_a_style_that_mostly_has_places_is_one_of_signs():
+    signs = [said(f"Shop {number}.", number, style="x", mark="positioned") for number in range(3)]
+    speech = [said(f"Line {number}.", 10 + number, style="y") for number in range(3)]
+    assert rule_counts(*signs, said("Shop.", 4.0, style="x"), *speech)[0] == ["Line 0.", "Line 1.", "Line 2."]
+
+
+def test_speech_that_is_moved_out_of_the_way_once_stays_speech():
+    speech = [said(f"Line {number}.", number, style="y") for number in range(40)]
+    moved = said("Moved.", 41.0, style="y", mark="positioned")
+    assert rule_counts(*speech, moved)[0][-1] == "Moved."
+    assert rule_counts(*speech[:20], moved)[0][-1] == "Line 19."
+
+
+def test_lines_that_roll_up_are_said_once():
+    rolled = [Cue(0, 2, "One.\nTwo."), Cue(2, 4, "Two.\nThree."), Cue(4, 6, "Three.\nFour.")]
+    assert " ".join(rule_counts(*rolled)[0]) == "One. Two. Three. Four."
+    assert rule_counts(*rolled)[1]["repeated"] == 2
+    assert rule_counts(*rolled, off=frozenset({"repeated"}))[0] == ["One. Two.", "Two. Three.", "Three. Four."]
+
+
+def test_notes_and_labels_are_taken_off_and_counted():
+    assert rule_counts(said("[SIGHS] Well (coughs).")) == (["Well."], Counter(notes=1))
+    assert rule_counts(said("[SIGHS] Well."), off=frozenset({"notes"})) == (["[SIGHS] Well."], Counter())
+    assert rule_counts(said("ANNA: Well.")) == (["Well."], Counter(labels=1))
+    assert rule_counts(said("ANNA: Well."), off=frozenset({"labels"})) == (["ANNA: Well."], Counter())
+
+
+def test_a_label_becomes_the_speaker():
+    [dialogue] = cues_to_dialogues([said("ANNA: Hi."), said("Ben: Ho.", 1.0)], "f")
+    assert [turn.speaker for turn in dialogue.turns] == ["ANNA", None]
+
+
+def test_a_name_that_stands_before_colons_again_and_again_is_a_speaker():
+    cues = [said(f"{name}: Line {number}.", number) for number, name in enumerate(["Anna", "Ben"] * 3)]
+    [dialogue] = cues_to_dialogues(cues, "f")
+    assert [turn.speaker for turn in dialogue.turns] == ["Anna", "Ben"] * 3
+    assert [turn.text for turn in dialogue.turns] == [f"Line {number}." for number in range(6)]
+    [few] = cues_to_dialogues(cues[:4], "f")
+    assert few.turns[0].text == "Anna: Line 0."
+
+
+def test_two_marks_of_speakers():
+    assert rule_counts(said(">> Hello.\n>> Hi.")) == (["Hello.", "Hi."], Counter(dashes=1))
+    assert rule_counts(said("- Hello.\n- Hi."), off=frozenset({"dashes"}))[0] == ["- Hello. - Hi."]
+
+
+def test_who_begins_with_a_dash_does_not_go_on_with_what_was_said():
+    assert rule_counts(said("I saw the"), said("- what is it?", 1.0))[0] == ["I saw the", "what is it?"]
+    assert rule_counts(said("I saw the"), said("what is it?", 1.0))[0] == ["I saw the what is it?"]
+
+
+def test_dots_are_gone_on_from_unless_with_a_question():
+    assert rule_counts(said("I saw..."), said("The ferry.", 1.0)) == (["I saw... The ferry."], Counter(sentences=1))
+    assert rule_counts(said("I saw..."), said("What?", 1.0))[0] == ["I saw...", "What?"]
+    assert rule_counts(said("I saw..."), said("The ferry.", 5.0))[0] == ["I saw...", "The ferry."]
+    assert rule_counts(said("I saw the"), said("ferry.", 1.0), off=frozenset({"sentences"}))[0] == [
+        "I saw the",
+        "ferry.",
+    ]
+
+
+def test_an_abbreviation_ends_no_sentence():
+    assert rule_counts(said("It was Mr."), said("Marrow.", 1.0))[0] == ["It was Mr. Marrow."]
+    assert rule_counts(said("distance vs."), said("time.", 1.0))[0] == ["distance vs. time."]
+    assert rule_counts(said("Monkey D."), said("Luffy!", 1.0))[0] == ["Monkey D. Luffy!"]
+    assert rule_counts(said("Wait."), said("Marrow.", 1.0))[0] == ["Wait.", "Marrow."]
+
+
+def test_a_few_mistaken_times_do_not_turn_the_file_around():
+    cues = [said(f"Line {number}.", float(number)) for number in range(100)]
+    cues[50] = said("Line 50.", 54.5)
+    assert rule_counts(*cues)[0] == [f"Line {number}." for number in range(100)]
+    cues[50] = said("Line 50.", 80.5)  # so far that it must be meant
+    assert rule_counts(*cues)[0].index("Line 50.") == 80
+    assert rule_counts(*reversed(cues[:20]))[0] == [f"Line {number}." for number in range(20)]
+    assert rule_counts(*reversed(cues[:3]), off=frozenset({"order"}))[0] == ["Line 2.", "Line 1.", "Line 0."]
+
+
+def test_a_file_whose_sentences_have_no_ends_gives_none():
+    endless = [said(f"Then we saw {number} of the things that were there", float(number)) for number in range(50)]
+    assert rule_counts(*endless) == ([], Counter(unpunctuated=50))
+    assert rule_counts(*endless, off=frozenset({"unpunctuated"}))[0]
+    assert rule_counts(*endless[:49])[0]
+    stopped = [said(f"Then we saw {number} of them.", float(number)) for number in range(50)]
+    assert len(rule_counts(*stopped)[0]) == 50
+    chinese = [said("我们看见了很多东西", float(number)) for number in range(60)]
+    assert rule_counts(*chinese)[1]["unpunctuated"] == 0
+
+
+def test_one_speaker_does_not_answer_himself():
+    turns = (Turn("A" * 130 + ".", "Ann"), Turn("B" * 130 + ".", "Ann"), Turn("Yes.", "Ben"))
+    counts = Counter()
+    made = list(dialogue_to_exchanges(Dialogue(turns, Origin("f")), rules=Rules(), counts=counts))
+    assert [one.target for one in made] == ["Yes."]
+    assert counts == Counter(speakers=1)
+    off = Rules(off=frozenset({"speakers"}))
+    assert len(list(dialogue_to_exchanges(Dialogue(turns, Origin("f")), rules=off))) == 2
+
+
+def test_a_written_dialogue_joins_what_one_speaker_says_and_tidies_lines():
+    turns = (
+        Turn("One.\nTwo.", "Ann", 1.0),
+        Turn(" Three. ", "Ann"),
+        Turn("\u200b", "Ben"),
+        Turn("Four.", "Ben"),
+        Turn("Five."),
+    )
+    counts = Counter()
+    made = clean_dialogue(Dialogue(turns, Origin("f"), "g"), rules=Rules(), counts=counts)
+    assert made == Dialogue(
+        (Turn("One. Two. Three.", "Ann", 1.0), Turn("Four.", "Ben"), Turn("Five.")), Origin("f"), "g"
+    )
+    assert counts == Counter(speakers=1)
+    off = clean_dialogue(Dialogue(turns, Origin("f")), rules=Rules(off=frozenset({"speakers"})), counts=Counter())
+    assert len(off.turns) == 4
+
+
+def test_scenes_can_be_left_uncut():
+    cues = [said("One."), said("Two.", 100.0)]
+    assert len(list(cues_to_dialogues(cues, "f"))) == 2
+    assert len(list(cues_to_dialogues(cues, "f", rules=Rules(off=frozenset({"scenes"}))))) == 1
+
+
+WORDS = st.lists(st.text(st.sampled_from(list("abCD")), min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            WORDS, st.sampled_from(["", ".", "?", "!", "...", ",", "-"]), st.sampled_from(["", "- ", "♪", "[x] "])
+        )
+    ),
+    st.sets(st.sampled_from(sorted(RULES))),
+)
+def test_no_rule_invents_or_reorders_words(lines, off):
+    cues = [said(f"{before}{' '.join(words)}{end}", float(number)) for number, (words, end, before) in enumerate(lines)]
+    texts, _ = rule_counts(*cues, off=frozenset(off))
+    rest = iter(" ".join(cue.text for cue in cues).split())
+    assert all(any(word in other for other in rest) for text in texts for word in text.split())
