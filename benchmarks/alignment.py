@@ -5,7 +5,8 @@
 FOLDER holds `onepace/EPISODE.LANGUAGE.ass`. Its translators kept most times of the English, so that equal times say
 which cues belong together; the other side is then shifted, stretched, shaken, cut anew, thinned out and mixed with
 cues of another episode, and paired by `align`. Every second episode was used to tune weights and score and is left
-out, and so is one whose clocks differ. With `3b1b/TALK.LANGUAGE.srt` beside it, pairs drawn at random are printed to be judged by eye (`--show`).
+out, and so is one whose clocks differ. With `3b1b/TALK.LANGUAGE.srt` beside it, `--show 50` prints pairs drawn at
+random, to be judged by eye.
 
 A pair is right when it is made of whole groups of cues that belong together; wrong when it cuts one or holds a cue
 that has no counterpart. Recall counts the cues with equal times, found in right pairs.

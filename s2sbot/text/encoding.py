@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from math import log
 from typing import BinaryIO, Final
 
@@ -60,7 +60,9 @@ def _decode(data: bytes, cut: bool) -> tuple[str, str]:
         raise ValueError("binary data, not text")
     if _is_broken_utf_8(data):
         return _mended(data, cut), "utf-8"
-    encoding = _detect(data)
+    encoding = _detect(_sample(data))
+    if not encoding:
+        raise ValueError("text in no known encoding")
     return _composed(codecs.getincrementaldecoder(encoding)("replace").decode(data, final=not cut), encoding), encoding
 
 
@@ -188,18 +190,16 @@ _MULTIBYTE: Final = {
 # fmt: on
 
 
-def _detect(data: bytes) -> str:
-    """Return the encoding in which the high bytes of `data` are likeliest."""
-    sample = _sample(data)
+@lru_cache(maxsize=1)  # every reader that sniffs asks for the same file
+def _detect(sample: bytes) -> str:
+    """Return the encoding in which the high bytes of `sample` are likeliest; nothing where none is likely."""
     high = Counter(b"".join(_HIGH.findall(sample)))
     priors = _priors(sample, high.total())
     costs = {name: _double_cost(name, sample) for name in _MULTIBYTE}
     for name in _CODE_PAGES:
         costs[name] = _single_cost(name, sample, high, priors, min(costs.values()))
     best = min(costs, key=costs.__getitem__)
-    if costs[best] > 7 * high.total() + 6:  # real text comes to 5.5
-        raise ValueError("text in no known encoding")
-    return best
+    return best if costs[best] <= 7 * high.total() + 6 else ""  # real text comes to 5.5
 
 
 def _sample(data: bytes) -> bytes:
@@ -266,7 +266,7 @@ def _single_cost(name: str, sample: bytes, high: Counter[int], priors: dict[str,
     base = _CODE_PAGES[name] + sum(anywhere[chars[byte]] * count for byte, count in high.items())
     lowest = base + max(priors.values())
     for language, costs in _letter_costs().items():
-        gain = sum((cost - anywhere[char]) * counts[char] for char, cost in costs.items() if char in counts)
+        gain = sum((costs[char] - anywhere[char]) * count for char, count in counts.items() if char in costs)
         lowest = min(lowest, base + gain + priors.get(language.lower(), 0.0) + 6.0 * language.isupper())
     if lowest > most:  # neighbours only add to it
         return lowest

@@ -19,7 +19,11 @@ __all__ = ["clean_dialogue", "cues_to_dialogues", "dialogue_to_exchanges", "prev
 LONGEST_CUE = 20.0
 """Seconds that a cue counts as shown at most; a watermark of an hour holds no scene together."""
 JOIN_GAP = 2.0
-"""Seconds within which a sentence, or one known speaker, may go on from cue to cue."""
+"""Seconds within which one known speaker, or a sentence that has no end yet, may go on from cue to cue."""
+SENTENCE_GAP = 5.0
+"""Seconds within which what begins with a small letter may."""
+AT_ONCE = 0.2
+"""Seconds within which a cue comes at once after the one before."""
 SAME_TIME = 0.1
 """Seconds after its end in which a cue is still on the screen."""
 MISTAKEN = 10.0
@@ -62,7 +66,7 @@ def cues_to_dialogues(
         gap = cue.start - end
         if turns and gap > rules.scene_gap and "scenes" in rules:
             counts["scenes"] += 1
-            yield Dialogue(tuple(turns), Origin(file, seconds=turns[0].start))
+            yield from writing.whole(turns, file, rules, counts)
             turns = []
         parts = split_speakers(cue.text) if "dashes" in rules else [cue.text]
         opened = len(parts) > 0 and not cue.text.startswith(parts[0])  # a dash before the first part
@@ -79,8 +83,7 @@ def cues_to_dialogues(
             done, rest = _cut(turns[-1]) if rule == "sentences" else (None, turns[-1])
             turns[-1:] = [*([done] if done else []), replace(rest, text=f"{rest.text} {turn.text}")]
         end = max(end, min(cue.end, cue.start + LONGEST_CUE))
-    if turns:
-        yield Dialogue(tuple(turns), Origin(file, seconds=turns[0].start))
+    yield from writing.whole(turns, file, rules, counts)
 
 
 def _spoken(cues: Iterable[Cue], rules: Rules, counts: Counter[str]) -> Iterator[Cue]:
@@ -181,6 +184,7 @@ def _turn(part: str, cue: Cue, writing: _Writing, rules: Rules, counts: Counter[
 
 
 _QUOTES = "\"'”’»)"
+_OPENING = "\"'“‘«(.…-–— "
 _STOPS = ".!?。！？‽؟।"
 _ELLIPSES = ("...", "…")
 
@@ -201,12 +205,14 @@ class _Writing:
     labels   names that stand before colons
     cased    whether sentences begin in capitals
     stopped  whether they end in a stop
-    endless  whether they do not, though the file is long enough to tell and in a script that has stops
+    telling  whether the file is long enough to tell
+    endless  whether they do not, though it is, and in a script that has stops
     """
 
     labels: Set[str]
     cased: bool
     stopped: bool
+    telling: bool
     endless: bool
 
     @classmethod
@@ -217,39 +223,65 @@ class _Writing:
         stops = sum(whole.count(sign) for sign in _STOPS + "…")
         spaced = 2 * words > 5 * len(texts)  # not so Chinese and Japanese
         stopped = WORDS_A_STOP * stops >= words if spaced else 5 * stops >= len(texts)
+        telling = len(texts) >= TELLING
         capitals = sum(text.lstrip("-–—‐> ")[:1].isupper() for text in texts)
         return cls(
             recurring_labels(texts) if "labels" in rules else frozenset(),
             cased=10 * capitals >= 3 * len(texts),
             stopped=stopped,
-            endless=spaced and not stopped and len(texts) >= TELLING and whole.lower() != whole.upper(),
+            telling=telling,
+            endless=spaced and not stopped and telling and whole.lower() != whole.upper(),
         )
 
     def goes_on(self, last: Turn, turn: Turn, gap: float, rules: Rules) -> str | None:
         """Return the rule by which `turn` goes on with what `last` says, or None where it does not.
 
-        Of 8,381 neighbouring cues with known speakers in a real series, a half has one speaker. All are of one where
-        the first ends in a comma or the second begins in a small letter; 74 to 90 of 100 where the first ends in dots.
+        Of 8,381 neighbouring cues with known speakers in a real series, a half has one speaker. All 710 are of one in
+        which the first has no end and the second begins with a small letter, or the first ends in a comma; of those in
+        which the first ends in dots, 79 in 100 within a second, but 56 where the second comes at once.
         """
         length = len(last.text) + len(turn.text)
-        if gap > JOIN_GAP or length > LONGEST_SENTENCE:
+        if gap > SENTENCE_GAP or length > LONGEST_SENTENCE:
             return None
         if last.speaker and turn.speaker and "speakers" in rules:
-            one = last.speaker == turn.speaker and (length <= LONGEST_TURN or self._open(last, turn))
+            one = last.speaker == turn.speaker and (
+                (gap <= JOIN_GAP and length <= LONGEST_TURN) or self._open(last, turn, gap)
+            )
             return "speakers" if one else None
-        return "sentences" if "sentences" in rules and self._open(last, turn) else None
+        return "sentences" if "sentences" in rules and self._open(last, turn, gap) else None
 
-    def _open(self, last: Turn, turn: Turn) -> bool:
+    def _open(self, last: Turn, turn: Turn, gap: float) -> bool:
         """Tell whether the sentence that `last` ends with goes on in `turn`."""
         text = last.text.rstrip(_QUOTES)
-        small = self.cased and turn.text[0].islower()
+        small = self._small(turn)
         if text.endswith(_ELLIPSES):
-            return small or (len(last.text) + len(turn.text) <= LONGEST_TURN and not turn.text.endswith("?"))
+            return small or (
+                AT_ONCE <= gap <= 1.0
+                and len(last.text) + len(turn.text) <= LONGEST_TURN
+                and not turn.text.endswith("?")
+            )
         if text[-1:] in _STOPS:
             return text[-1:] == "." and _ABBREVIATION.search(text[-6:]) is not None
-        if text[-1:] in "-–—":
+        if text[-1:] in "-–—" or gap > JOIN_GAP:
             return small
         return small or self.stopped or text[-1:] in ",;、，"
+
+    def _small(self, turn: Turn) -> bool:
+        """Tell whether a turn begins inside a sentence."""
+        return self.cased and turn.text.lstrip(_OPENING)[:1].islower()
+
+    def whole(self, turns: Sequence[Turn], file: str, rules: Rules, counts: Counter[str]) -> Iterator[Dialogue]:
+        """Yield a dialogue of turns, cut where one of them is but a part of a sentence."""
+        begin = 0
+        cut = "fragments" in rules and self.telling and self.cased
+        for place, turn in enumerate(turns):
+            if cut and (self._small(turn) or turn.text.endswith(",")):
+                counts["fragments"] += 1
+                if place > begin:
+                    yield Dialogue(tuple(turns[begin:place]), Origin(file, seconds=turns[begin].start))
+                begin = place + 1
+        if begin < len(turns):
+            yield Dialogue(tuple(turns[begin:]), Origin(file, seconds=turns[begin].start))
 
 
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])[\"'”’»)]*\s+(?=\S)")

@@ -55,6 +55,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "speakers": Rule(
         "changes", "turns", "what one named speaker says in succession becomes one turn; nobody answers himself"
     ),
+    "fragments": Rule(
+        "drops", "turns", "a turn that begins inside a sentence or ends in a comma; the dialogue is cut there"
+    ),
     "scenes": Rule("changes", "dialogues", "a dialogue ends where no cue is shown for data.scene_gap seconds"),
     "length": Rule("drops", "exchanges", "a side longer than data.max_characters, or without a letter"),
     "ratio": Rule("drops", "exchanges", "a translation more than data.max_ratio times as long as its other side"),

@@ -58,15 +58,18 @@ def test_a_sentence_that_ended_does_not_go_on():
     assert turns((0, 1, 'He said "stop."'), (1, 2, "then he left")) == [['He said "stop."', "then he left"]]
 
 
-def test_a_sentence_does_not_go_on_after_two_seconds():
-    assert turns((0, 1, "When we"), (3, 4, "came home")) == [["When we came home"]]
-    assert turns((0, 1, "When we"), (3.1, 4, "came home")) == [["When we", "came home"]]
+def test_a_sentence_does_not_go_on_after_some_seconds():
+    assert turns((0, 1, "When we"), (6, 7, "came home")) == [["When we came home"]]
+    assert turns((0, 1, "When we"), (6.1, 7, "came home")) == [["When we", "came home"]]
+    stops = tuple((20 + number, 20.9 + number, "It rained.") for number in range(3))
+    assert turns((0, 1, "When we saw"), (3, 4, "Anna came."), *stops)[0] == ["When we saw Anna came."]
+    assert turns((0, 1, "When we saw"), (3.1, 4, "Anna came."), *stops)[0] == ["When we saw", "Anna came."]
 
 
 def test_a_turn_takes_in_no_whole_sentence_beyond_240_characters():
     half = "a" * 117 + "…"
-    assert turns((0, 1, half), (1, 2, "B" * 122)) == [[f"{half} {'B' * 122}"]]
-    assert turns((0, 1, half), (1, 2, "B" * 123)) == [[half, "B" * 123]]
+    assert turns((0, 1, half), (1.5, 2, "B" * 122)) == [[f"{half} {'B' * 122}"]]
+    assert turns((0, 1, half), (1.5, 2, "B" * 123)) == [[half, "B" * 123]]
     assert turns((0, 1, "A" * 120 + ".", "Ann"), (1, 2, "B" * 120 + ".", "Ann")) == [["A" * 120 + ".", "B" * 120 + "."]]
 
 
@@ -316,9 +319,11 @@ def test_who_begins_with_a_dash_does_not_go_on_with_what_was_said():
 
 
 def test_dots_are_gone_on_from_unless_with_a_question():
-    assert rule_counts(said("I saw..."), said("The ferry.", 1.0)) == (["I saw... The ferry."], Counter(sentences=1))
-    assert rule_counts(said("I saw..."), said("What?", 1.0))[0] == ["I saw...", "What?"]
-    assert rule_counts(said("I saw..."), said("The ferry.", 5.0))[0] == ["I saw...", "The ferry."]
+    assert rule_counts(said("I saw..."), said("The ferry.", 1.5)) == (["I saw... The ferry."], Counter(sentences=1))
+    assert rule_counts(said("I saw..."), said("What?", 1.5))[0] == ["I saw...", "What?"]
+    for at_once_or_late in (1.0, 2.5):
+        assert rule_counts(said("I saw..."), said("The ferry.", at_once_or_late))[0] == ["I saw...", "The ferry."]
+    assert rule_counts(said("I saw..."), said("...the ferry.", 5.5))[0] == ["I saw... ...the ferry."]
     assert rule_counts(said("I saw the"), said("ferry.", 1.0), off=frozenset({"sentences"}))[0] == [
         "I saw the",
         "ferry.",
@@ -351,6 +356,19 @@ def test_a_file_whose_sentences_have_no_ends_gives_none():
     assert len(rule_counts(*stopped)[0]) == 50
     chinese = [said("我们看见了很多东西", float(number)) for number in range(60)]
     assert rule_counts(*chinese)[1]["unpunctuated"] == 0
+
+
+def test_a_part_of_a_sentence_is_dropped_and_cuts_the_dialogue():
+    lines = [said(f"Line {number}.", 3.0 * number) for number in range(50)]
+    parts = (said("and then", 151.0), said("Line 51.", 160.0), said("Well, I,", 170.0), said("Line 52.", 178.0))
+    dialogues = list(cues_to_dialogues([*lines, *parts], "f", rules=Rules(scene_gap=60.0)))
+    assert [len(dialogue.turns) for dialogue in dialogues] == [50, 1, 1]
+    texts, counts = rule_counts(*lines, *parts, scene_gap=60.0)
+    assert counts["fragments"] == 2
+    assert {"and then", "Well, I,"}.isdisjoint(texts)
+    assert len(rule_counts(*lines, *parts, scene_gap=60.0, off=frozenset({"fragments"}))[0]) == 54
+    small = [said(f"line {number}.", 3.0 * number) for number in range(60)]
+    assert len(rule_counts(*small)[0]) == 60
 
 
 def test_one_speaker_does_not_answer_himself():
