@@ -2,8 +2,10 @@
 
 import math
 import random
+import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pysubs2
@@ -290,3 +292,12 @@ def test_real_subtitles_on_another_clock(shared_data, language):
     ]
     assert len(near) > 0.75 * len(sides[0])
     assert sum(near) > 0.97 * len(near)
+
+
+def test_the_example_of_the_page_prints_what_the_page_says(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "alignment.md").read_text("utf-8")
+    blocks = {
+        name: re.search(rf"^```{name}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[1] for name in ("python", "text")
+    }
+    exec(compile(blocks["python"], "alignment.md", "exec"), {})
+    assert capsys.readouterr().out == blocks["text"]

@@ -23,6 +23,7 @@ RATES: Final = tuple(sorted({round(a / b, 9) for a in _FRAMES for b in _FRAMES i
 LONGEST_CUE: Final = 30.0
 """Seconds that a cue is taken to last at most: a longer one was never closed."""
 _STEP: Final = 0.1
+_COARSE_STEP: Final = 0.25
 _MOST_STEPS: Final = 2**17
 _SURE: Final = 11.0
 """Standard deviations above chance from which a known rate is believed without trying those in between."""
@@ -90,8 +91,11 @@ def search(source: Track, target: Track, words: SharedWords) -> tuple[TimeMap, .
     found = max(peaks, key=lambda peak: peak.height * (_FAVOUR if peak is plain else 1))
     sure = found.deviations >= _SURE
     if not sure:
-        grid = [signals.best(float(rate)) for rate in np.arange(0.94, 1.0605, 0.001)]
-        found = max([found, *grid], key=lambda peak: peak.height * (_FAVOUR_KNOWN if peak is found else 1))
+        coarse = _Signals(source, target, words, step=_COARSE_STEP)
+        known = coarse.best(found.rate)
+        grid = [coarse.best(float(rate)) for rate in np.arange(0.94, 1.0605, 0.001)]
+        rate = max([known, *grid], key=lambda peak: peak.height * (_FAVOUR_KNOWN if peak is known else 1)).rate
+        found = signals.best(rate)
     if found.rate not in RATES:
         for step in (0.0005, 0.00025, 0.000125):
             near = (signals.best(found.rate - step), signals.best(found.rate + step))
@@ -115,12 +119,12 @@ class _Peak:
 class _Signals:
     """Correlates when somebody starts, is, and stops speaking on both sides, at any rate and all offsets at once."""
 
-    def __init__(self, source: Track, target: Track, words: SharedWords) -> None:
+    def __init__(self, source: Track, target: Track, words: SharedWords, *, step: float = _STEP) -> None:
         self._words = (source.start[words.source], target.start[words.target], words.share)
         self._source, self._target = _core(source), _core(target)
         self._base = self._source.start[0], self._target.start[0]
         spans = [float(track.end.max() - track.start[0]) for track in (self._source, self._target)]
-        self._step = max(_STEP, sum(spans) * 1.1 / _MOST_STEPS)
+        self._step = max(step, sum(spans) * 1.1 / _MOST_STEPS)
         self._size = 2 ** math.ceil(math.log2(max(spans[0] + spans[1] * 1.1, 1.0) / self._step + 16))
         width = max(0.2 / self._step, 0.5)
         self._blur = np.exp(-2 * (np.pi * np.fft.rfftfreq(self._size) * width) ** 2) ** 2
