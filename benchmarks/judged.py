@@ -72,7 +72,9 @@ def sample(folder: Path) -> None:
     for name in SETS:
         for exchange in random.Random(SEED).sample(exchanges(folder, name), EACH):
             origin = exchange.origin
-            writer.writerow((name, origin.file, f"{origin.seconds:.3f}", key(exchange), exchange.source, exchange.target))
+            writer.writerow(
+                (name, origin.file, f"{origin.seconds:.3f}", key(exchange), exchange.source, exchange.target)
+            )
 
 
 def report(folder: Path) -> None:

@@ -21,7 +21,7 @@ from ..text.packed import Packed
 from ..text.reading import CorpusReport, DocumentReport
 from ..text.rules import RULES, Rules
 from ..text.tokenizer import SEP
-from .choosing import LEFT_OUT, REASONS, SIDES, Choice
+from .choosing import LEFT_OUT, SIDES, Choice
 from .columns import CHUNK
 from .packing import Facts
 from .page import page
@@ -127,19 +127,13 @@ def _place(corpus: Corpus) -> str:
 
 
 def _value(value: object) -> str:
-    """Return a value as `--set` reads it; a word needs quotes only where it would be read as something else."""
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    return str(value)
+    """Return a value as `--set` reads it."""
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
 
 
 def _documents(plan: Plan, read: Sequence[ReadShard]) -> list[tuple[int, DocumentReport]]:
     """Return the report of every document with the number of its corpus, by name; also of those never opened."""
-    found = [
-        (shard.corpus, report)
-        for shard, done in zip(plan.shards, read, strict=True)
-        for report in done.reports
-    ]
+    found = [(shard.corpus, report) for shard, done in zip(plan.shards, read, strict=True) for report in done.reports]
     found += [(corpus, DocumentReport(skipped.name, cause=skipped.cause)) for corpus, skipped in plan.skipped]
     return sorted(found, key=lambda each: (each[0], each[1].name))
 
@@ -166,8 +160,8 @@ def _sources(
             refused[corpus].append({"name": report.name, "cause": report.cause})
     left_out = [Counter[str]() for _ in plan.corpora]
     for shard, fates in zip(plan.shards, choice.fates, strict=True):
-        counts = np.bincount(fates, minlength=LEFT_OUT + len(REASONS)).tolist()
-        left_out[shard.corpus].update(dict(zip(REASONS, counts[LEFT_OUT:], strict=False)))
+        counts = np.bincount(fates, minlength=LEFT_OUT + len(choice.left_out)).tolist()
+        left_out[shard.corpus].update(dict(zip(choice.left_out, counts[LEFT_OUT:], strict=True)))
     return [
         {
             "name": told["name"],
@@ -212,7 +206,7 @@ def _rules(
     for name, rule in RULES.items():
         count = sum(source["rules"][name] for source in sources)
         before = after = None
-        if rule.does == "drops":
+        if rule.does == "drops" and rule.what in left:  # nobody counts lines and turns
             before = left[rule.what]
             after = left[rule.what] = before - count
         yield {
