@@ -26,10 +26,12 @@ from pathlib import Path
 import numpy as np
 import pysubs2
 
-from s2sbot.cli.corpus_align import read_cues
 from s2sbot.plugins import Plugins
 from s2sbot.text.alignment import AlignedPair, TimeMap, align, find_time_map
+from s2sbot.text.archives import Archives
 from s2sbot.text.dialogue import Cue
+from s2sbot.text.documents import Document, find_documents
+from s2sbot.text.reading import read_cues
 
 SPOKEN = re.compile(r"(main|secondary|flashback|thought|roger|OP Normal2|enmedio|recuerdo|pensante|denden)", re.I)
 RATES = (24 / 25, 25 / 24, 23.976 / 25, 25 / 23.976, 24 / 23.976, 23.976 / 24, 1.0)
@@ -318,8 +320,13 @@ def show(folder: Path, count: int) -> None:
     for path in sorted(folder.glob("*.??.srt")):
         english = path.with_name(f"{path.name[:-7]}.en.srt")
         if path != english and english.exists():
-            with english.open("rb") as left, path.open("rb") as right:
-                sides = [read_cues(stream, path.name, readers) for stream in (left, right)]
+            with Archives() as archives:
+                sides = [
+                    read_cues(document, readers, archives)
+                    for side in (english, path)
+                    for document in find_documents(side)
+                    if isinstance(document, Document)
+                ]
             found += [(path.name, pair) for pair in align(*sides)]
     for name, pair in random.Random(77).sample(found, count):
         print(f"\n{name} {pair.score:.2f}\n  {pair.source}\n  {pair.target}")

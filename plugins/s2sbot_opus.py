@@ -248,6 +248,10 @@ class Tmx:
             raise ValueError("a translation memory is read in two languages")
         self._languages = tuple(map(_tag, languages))
 
+    def of_languages(self, languages: tuple[str, ...]) -> Tmx:
+        """Return a reader of these two languages."""
+        return Tmx(languages)
+
     def sniff(self, head: bytes, name: str) -> float:
         """Look for the root element."""
         return 0.95 if _TMX.search(_start(head)) else 0.0

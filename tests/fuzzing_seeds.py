@@ -8,9 +8,10 @@ import importlib.util
 import io
 import json
 import lzma
+import re
 import tarfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -180,14 +181,13 @@ TTML = """<?xml version="1.0" encoding="utf-8"?>
 LRC = "[ti:Hello]\n[ar: somebody]\n[offset:+500]\n[00:01.00]Hello.\n[00:03.00][00:09.00]Once <00:03.50>more.\n[1:02:03.4]x\n[00:12]\nrubbish\n"
 MPL2 = "[10][25]Hello.\n[30][40]/Two lines,|/one cue.\n[-5][]x\n\nno times\n"
 TMPLAYER = "00:00:01:Hello.\n00:00:03,1=Two lines,|one cue.\n00:00:03,2=more\n00:00:05:\nrubbish\n"
-TSV = "Hello ?\twhere?\nnon\tno\t# note\t3\n\t\nx\t\n  a b \t c\u2028d\n"
-BLOCKS = """# A play
-ANNA: Hello, is it far?
+TSV = "Hello ?\twhere?\nnon\tno\t# note\t3\n  a b \t c\u2028d\nja\tyes\n\t\nsi\tyes\nx\t\noui\tyes\nda\tyes\nhai\tyes\n"
+BLOCKS = """ANNA: Hello, is it far?
 BEN: Not very. Shall we go?
 and a line that goes on.
 
 ANNA: Yes.
-BEN: <b>So</b> &amp; so?
+BEN: <b>So</b> &amp; so, he said?
 ---
 - Who?
 \u2014 Me.
@@ -249,7 +249,7 @@ CHATTERBOT = """# about
 categories: [greetings, &a b]
 conversations:
 - - Hello
-  - "Hi,\\n you \\uD83D"
+  - "Hi,\\n you \\u00e9"
 - - Ready?
   - yes
   - 42
@@ -259,11 +259,11 @@ conversations:
     text
   - |+
     kept
-- [ - , *a, !!python/object:x y ]
+- [ x, *b, !!python/object:x y, {k: v} ]
 - - - deep
     - - er
 """
-DAILY = "Hello ' s there ? __eou__ It ’ s me , Ann . $ 5 __eou__\t1\t2 1\nReally ? __eou__ Don ’ t ask .\n\n__eou__\nx\n"
+DAILY = "Hello ' s there ? __eou__ It ’ s me , Ann . $ 5 __eou__\t1\t2 1\nReally ? __eou__ Don ’ t ask .\n\nHm ? __eou__\na __eou__ b\n__eou__\nx\n"
 CORNELL = (
     """u0 +++$+++ u2 +++$+++ m0 +++$+++ ['L1', 'L2', 'L3']
 u3 +++$+++ u4 +++$+++  +++$+++ ['L9', 'L10', 'L77']
@@ -392,7 +392,7 @@ scene_gap = 3.5
 without = "signs, songs"
 """,
     'files = ["pairs.tsv", "x"]\nlanguages = ["de", "en"]\nvalid_share = 0.5\n',
-    'files = ["x", "y/../x", "[a-c]*"]\nlanguages = ["de", "en"]\nreader = "moses"\nsettings = { data = { max_length = 9 } }\n',
+    'files = ["x", "[c-x].?[en]"]\nlanguages = ["de", "en"]\nreader = "moses"\nsettings = { data = { max_length = 9 } }\n',
 )
 WORDS = {
     "utf-16": "Hello",
@@ -415,19 +415,29 @@ def variants(seed: Seed) -> Iterator[Seed]:
     for end in ("\r\n", "\r"):
         yield Seed(seed.kind, seed.name, tuple(side.replace(b"\n", end.encode()) for side in seed.sides))
     for encoding, word in WORDS.items():
-        sides = tuple(side.replace(b"Hello", word.encode()) for side in seed.sides)
+        sides = tuple(_declared(side.replace(b"Hello", word.encode()), encoding) for side in seed.sides)
         if encoding not in DEAR or sides != seed.sides:
             yield Seed(seed.kind, seed.name, sides, encoding)
 
 
-def archive_of(kind: str, members: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return the bytes of an archive; of a kind that holds one file, the first one packed."""
+def _declared(side: bytes, encoding: str) -> bytes:
+    """Let half of the XML say in which encoding it really is, as by its length."""
+    return re.sub(rb'(?i)(<[?]xml[^>]*encoding=")utf-8', rb"\g<1>" + encoding.encode(), side) if len(side) % 2 else side
+
+
+_METHODS = (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2)
+
+
+def archive_of(kind: str, members: Iterable[tuple[str, bytes]], *, methods: Sequence[int] = _METHODS) -> bytes:
+    """Return the bytes of an archive; of a kind that holds one file, the first one packed.
+
+    Without LZMA in a zip, for the library takes 100 MB to pack it.
+    """
     packed = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(packed, "w") as archive:
             for number, (name, data) in enumerate(members):
-                method = (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)[number % 4]
-                archive.writestr(zipfile.ZipInfo(name), data, method)
+                archive.writestr(zipfile.ZipInfo(name), data, methods[number % len(methods)])
         return packed.getvalue()
     if kind in ("tar", "tar.gz"):
         layout = (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)[kind == "tar.gz"]
@@ -440,7 +450,12 @@ def archive_of(kind: str, members: Iterable[tuple[str, bytes]]) -> bytes:
         whole = content + bytes(-len(content) % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
         return gzip.compress(whole, mtime=0) if kind == "tar.gz" else whole
     [(_, data), *_] = members
-    return {"gz": lambda it: gzip.compress(it, mtime=0), "bz2": bz2.compress, "xz": lzma.compress}[kind](data)
+    packers = {
+        "gz": lambda it: gzip.compress(it, mtime=0),
+        "bz2": lambda it: bz2.compress(it, 1),
+        "xz": lambda it: lzma.compress(it, preset=0),
+    }
+    return packers[kind](data)
 
 
 def every_seed() -> list[Seed]:
@@ -460,5 +475,6 @@ def every_seed() -> list[Seed]:
     members = [("a.srt", SRT.encode()), ("sub/b.vtt", VTT.encode()), ("c/d.tsv", TSV.encode()), ("x.jsonl", JSONL.encode())]
     long = [("n/" * 80 + "a.srt", SRT.encode()), ("é.srt", WIDE.encode())]
     seeds += [Seed(kind, f"a.{kind}", (archive_of(kind, some),)) for kind in ARCHIVES for some in (members, long)]
+    seeds.append(Seed("zip", "a.zip", (archive_of("zip", members, methods=(zipfile.ZIP_LZMA, *_METHODS)),)))
     seeds += [Seed(DESCRIPTION, DESCRIPTION, (text.encode(),)) for text in DESCRIPTIONS]
     return seeds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -10,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -23,10 +22,8 @@ if TYPE_CHECKING:
     from ..text.dialogue import Cue
     from ..text.documents import Document
 
-__all__ = ["align", "read_cues"]
+__all__ = ["align"]
 
-HEAD = 64 * 2**10
-"""Bytes of a file that a reader may look at to know it."""
 LEAST_GOOD = 0.05
 """Share of pairs with a score of a half or more, below which two files are taken for two films (docs/alignment.md)."""
 SHOWN = 20
@@ -102,7 +99,8 @@ def align(
     """Make translation pairs of the subtitles of one film in two languages, by their times and their texts.
 
     SOURCE and TARGET are two files, or two folders or archives whose films have the same names, as TALK.en.srt and
-    TALK.de.srt. A line holds source, target, score, seconds and, of folders, the film, with tabs between.
+    TALK.de.srt. A line holds source, target, score, seconds and, of folders, the film, with tabs between. Where FILE
+    ends in .jsonl it has a JSON object a line, of which a corpus keeps the film and the time of every pair.
 
     \b
     Examples:
@@ -119,7 +117,11 @@ def align(
 
         def write(temporary: Path) -> None:
             with temporary.open("w", encoding="utf-8", newline="\n") as stream:
-                _write_rows(_align_films(films, wish, account), stream, wish)
+                aligned = _align_films(films, wish, account)
+                if out.suffix == ".jsonl":
+                    _write_objects(aligned, stream)
+                else:
+                    _write_rows(aligned, stream, wish)
             _refuse_nothing(account)
 
         write_atomically(out, write)
@@ -210,46 +212,15 @@ def _align_films(films: Sequence[_Film], wish: _Wish, account: _Account) -> Iter
 
 
 def _read_document(document: Document, readers: Mapping[str, AnyReader], archives: Archives) -> list[Cue]:
+    from ..text.reading import read_cues
+
     try:
-        with archives.open(document.parts[0]) as stream:
-            cues = read_cues(stream, document.name, readers)
+        cues = read_cues(document, readers, archives)
     except (ValueError, EOFError, OSError) as error:
         raise CorpusError(f"{document.name}: {error}", "give subtitles that can be read") from error
     if not cues:
         raise CorpusError(f"{document.name}: nobody speaks in it", "give subtitles with times")
     return cues
-
-
-def read_cues(stream: BinaryIO, name: str, readers: Mapping[str, AnyReader]) -> list[Cue]:
-    """Return what is said in a subtitle file, read by the reader that knows it best.
-
-    Raises:
-        ValueError: where no reader knows it, or it cannot be read.
-    """
-    from ..text.dialogue import Cue, Reader
-
-    head = stream.read(HEAD)
-    if not head:
-        raise ValueError("empty file")
-    whole = io.BufferedReader(io.BytesIO(head + stream.read()))
-    scores: dict[str, float] = {}
-    for title, reader in sorted(readers.items()):
-        if isinstance(reader, Reader):
-            try:
-                scores[title] = reader.sniff(head, name)
-            except Exception:
-                # a stranger's reader that stumbles over a file does not know it
-                scores[title] = 0.0
-    best = max(scores, key=scores.__getitem__, default="")
-    chosen = readers.get(best)
-    if not isinstance(chosen, Reader) or scores[best] <= 0:
-        raise ValueError("no reader knows this kind of file")
-    try:
-        return [item for item in chosen.read(whole, name) if isinstance(item, Cue) and item.mark is None]
-    except (ValueError, OSError, EOFError):
-        raise
-    except Exception as error:
-        raise ValueError(f"the reader {best!r} failed: {type(error).__name__}: {error}") from error
 
 
 def _facts(film: _Film, cues: Sequence[list[Cue]], found: Alignment, kept: Sequence[AlignedPair]) -> dict[str, Any]:
@@ -306,6 +277,13 @@ def _write_rows(films: Iterator[tuple[str, Sequence[AlignedPair]]], stream: Text
         for pair in pairs:
             stream.write(clean("\t".join([pair.source, pair.target, f"{pair.score:.3f}", f"{pair.start:.2f}", *film])))
             stream.write("\n")
+
+
+def _write_objects(films: Iterator[tuple[str, Sequence[AlignedPair]]], stream: TextIO) -> None:
+    for name, pairs in films:
+        for pair in pairs:
+            row = {"source": pair.source, "target": pair.target, "file": name, "seconds": round(pair.start, 3)}
+            stream.write(json.dumps({**row, "score": round(pair.score, 4)}, ensure_ascii=False) + "\n")
 
 
 def _as_dict(pair: AlignedPair, film: str) -> dict[str, Any]:

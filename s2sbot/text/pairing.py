@@ -14,7 +14,7 @@ from .encoding import repair
 from .rules import Rules
 from .scripts import one_script
 
-__all__ = ["clean_dialogue", "cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges"]
+__all__ = ["clean_dialogue", "cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges", "spoken_cues"]
 
 LONGEST_CUE = 20.0
 """Seconds that a cue counts as shown at most; a watermark of an hour holds no scene together."""
@@ -38,7 +38,9 @@ SENTENCES_FROM = 120
 _SIGN_STYLE = re.compile(
     r"sign|caption|(?<!sub)title|note|warning|\bmap\b|logo|typeset|chapter|insert|end roll", re.IGNORECASE
 )
-_SONG_STYLE = re.compile(r"lyric|karaoke|song|\bop\b|\bed\b|opening|ending|musical", re.IGNORECASE)
+_SONG_STYLE = re.compile(
+    r"lyric|karaoke|song|^(?:op|ed)[ _-]?(?:\d*|romaji|kanji|eng\w*|jap\w*)$|opening|ending|musical", re.I
+)
 _CREDIT_STYLE = re.compile(r"credit|staff", re.IGNORECASE)
 _STYLES = (("songs", _SONG_STYLE), ("credits", _CREDIT_STYLE), ("signs", _SIGN_STYLE))
 _MARKS = {"comment": "comments", "drawing": "drawings", "karaoke": "karaoke"}
@@ -55,7 +57,7 @@ def cues_to_dialogues(
     """
     rules = rules or Rules()
     counts = Counter() if counts is None else counts
-    spoken = list(_spoken(cues, rules, counts))
+    spoken = list(spoken_cues(cues, rules=rules, counts=counts))
     writing = _Writing.of(spoken, rules)
     if writing.endless and "unpunctuated" in rules:
         counts["unpunctuated"] += len(spoken)
@@ -86,8 +88,12 @@ def cues_to_dialogues(
     yield from writing.whole(turns, file, rules, counts)
 
 
-def _spoken(cues: Iterable[Cue], rules: Rules, counts: Counter[str]) -> Iterator[Cue]:
-    """Yield the cues that somebody speaks, by time."""
+def spoken_cues(
+    cues: Iterable[Cue], *, rules: Rules | None = None, counts: Counter[str] | None = None
+) -> Iterator[Cue]:
+    """Yield the cues that somebody speaks, by time; arguments as in `cues_to_dialogues`."""
+    rules = rules or Rules()
+    counts = Counter() if counts is None else counts
     cues = list(cues)
     styles = _styles_dropped(cues) if any(cue.style or cue.mark for cue in cues) else {}
     spoken = []
@@ -129,13 +135,15 @@ MOVED = 0.03
 def _styles_dropped(cues: Sequence[Cue]) -> dict[tuple[str | None, bool], str]:
     """Return by which rule the cues of a style are dropped: (style, with a place of their own) -> rule.
 
-    Where most cues of a style have places, all are signs; where hardly any has, those too are speech.
+    Where most cues of a style have places, all are signs; where hardly any has, those too are speech. The style of
+    most cues without a place is that of speech, whatever it is called.
     """
     events = Counter(cue.style for cue in cues if cue.mark != "comment")
     placed = Counter(cue.style for cue in cues if cue.mark in ("positioned", "drawing"))
+    [(main, _)] = Counter(cue.style for cue in cues if cue.mark is None).most_common(1) or [(None, 0)]
     dropped: dict[tuple[str | None, bool], str] = {}
     for style, count in events.items():
-        named = next((rule for rule, pattern in _STYLES if style and pattern.search(style)), None)
+        named = next((rule for rule, pattern in _STYLES if style and style != main and pattern.search(style)), None)
         if named or 2 * placed[style] > count:
             dropped[style, False] = dropped[style, True] = named or "signs"
         elif placed[style] > MOVED * count:

@@ -21,11 +21,19 @@ from .corpus import AnyReader, Corpus
 from .dialogue import Cue, Dialogue, Exchange, Item, Lost, PairReader, Reader
 from .documents import Document, HashedStream, Skipped
 from .encoding import repair
-from .pairing import clean_dialogue, cues_to_dialogues, dialogue_to_exchanges
+from .pairing import clean_dialogue, cues_to_dialogues, dialogue_to_exchanges, spoken_cues
 from .quality import in_language, unfit
 from .rules import Rules
 
-__all__ = ["CorpusReport", "DocumentExchanges", "DocumentReport", "fit_exchanges", "read_corpus", "read_document"]
+__all__ = [
+    "CorpusReport",
+    "DocumentExchanges",
+    "DocumentReport",
+    "fit_exchanges",
+    "read_corpus",
+    "read_cues",
+    "read_document",
+]
 
 HEAD = 64 * 2**10
 """Bytes of a document that a reader may look at to know it."""
@@ -218,6 +226,22 @@ def read_document(
             report.cause = cause
 
 
+def read_cues(document: Document, readers: Mapping[str, AnyReader], archives: Archives) -> list[Cue]:
+    """Return the cues of a subtitle file that somebody speaks, by time.
+
+    Raises:
+        ValueError: where no reader knows it, or it cannot be read.
+    """
+    corpus = Corpus(document.parts[0].path, document.name)
+    try:
+        items = _read(document, corpus, readers, archives, DocumentReport(document.name))
+        return list(spoken_cues(item for item in items if isinstance(item, Cue)))
+    except (S2SBotError, ValueError, OSError, EOFError):
+        raise
+    except Exception as error:
+        raise ValueError(f"its reader failed: {type(error).__name__}: {error}") from error
+
+
 def _items(
     document: Document,
     corpus: Corpus,
@@ -320,6 +344,9 @@ def _choose_reader(
         name = _best_reader(heads[0], document.name, readers)
     if name not in readers:
         raise CorpusError(f"no reader {name!r}", nearest(name, readers))
+    of_languages = getattr(readers[name], "of_languages", None)
+    if corpus.kind == "translate" and of_languages is not None:
+        return name, of_languages(corpus.languages)
     return name, readers[name]
 
 

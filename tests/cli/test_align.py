@@ -1,6 +1,5 @@
 """`s2sbot corpus align` as a user runs it, in this process."""
 
-import io
 import json
 import random
 import zipfile
@@ -8,9 +7,14 @@ import zipfile
 import pytest
 from click.testing import CliRunner
 
-from s2sbot.cli.corpus_align import align, read_cues
+from s2sbot.cli.corpus_align import align
 from s2sbot.errors import CorpusError
+from s2sbot.plugins import Plugins
+from s2sbot.text import CorpusReport, Rules, open_corpus, read_corpus
+from s2sbot.text.archives import Archives
 from s2sbot.text.dialogue import Cue, PairReader, Reader
+from s2sbot.text.documents import find_documents
+from s2sbot.text.reading import read_cues
 
 SENTENCES = [
     ("Good evening, Dorothea.", "Guten Abend, Dorothea."),
@@ -197,12 +201,28 @@ class Fragile:
             raise ZeroDivisionError
 
 
-def test_read_cues_leaves_out_what_nobody_says_and_survives_readers():
+def test_read_cues_leaves_out_what_nobody_says_and_survives_readers(tmp_path):
     readers: dict[str, Reader | PairReader] = {"a": Fragile(sure=True), "b": Fragile(sure=False)}
-    assert [cue.text for cue in read_cues(io.BytesIO(b"good"), "x", readers)] == ["Said."]
-    with pytest.raises(ValueError, match="the reader 'a' failed: ZeroDivisionError"):
-        read_cues(io.BytesIO(b"bad"), "x", readers)
+
+    def read(data, readers):
+        (tmp_path / "x").write_bytes(data)
+        [document] = find_documents(tmp_path / "x")
+        with Archives() as archives:
+            return [cue.text for cue in read_cues(document, readers, archives)]
+
+    assert read(b"good", readers) == ["Said."]
+    with pytest.raises(ValueError, match="failed: ZeroDivisionError"):
+        read(b"bad", readers)
     with pytest.raises(ValueError, match="no reader knows"):
-        read_cues(io.BytesIO(b"good"), "x", {"b": Fragile(sure=False)})
+        read(b"good", {"b": Fragile(sure=False)})
     with pytest.raises(ValueError, match="empty file"):
-        read_cues(io.BytesIO(b""), "x", readers)
+        read(b"", readers)
+
+
+def test_objects_keep_the_film_and_the_time_of_every_pair(run, film, tmp_path):
+    run("film.en.srt", "film.de.srt", "--out", "pairs.jsonl")
+    corpus = open_corpus(tmp_path / "pairs.jsonl", source="en", target="de")
+    [document] = read_corpus(corpus, Plugins().readers(), report=CorpusReport(), rules=Rules())
+    assert len(document.exchanges) == 48
+    assert {exchange.origin.file for exchange in document.exchanges} == {"film.en.srt"}
+    assert all(exchange.origin.seconds is not None for exchange in document.exchanges)

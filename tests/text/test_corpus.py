@@ -2,6 +2,7 @@
 
 import io
 import re
+import tarfile
 import zipfile
 
 import pytest
@@ -337,3 +338,58 @@ def test_a_strangers_reader_that_fails_costs_only_its_own_files(tmp_path, caplog
     (tmp_path / "corpus.toml").write_text('reader = "stranger"\n')
     with pytest.raises(CorpusError, match="KeyError"):
         list(read_corpus(open_corpus(tmp_path), readers, report=CorpusReport(), rules=Rules()))
+
+
+TMX = """<?xml version="1.0"?>
+<tmx version="1.4"><header srclang="en"/><body><tu>
+<tuv xml:lang="en"><seg>One.</seg></tuv><tuv xml:lang="de"><seg>Eins.</seg></tuv><tuv xml:lang="fr"><seg>Un.</seg></tuv>
+</tu></body></tmx>
+"""
+
+
+def test_a_reader_of_many_languages_is_told_which(tmp_path, read):
+    (tmp_path / "a.tmx").write_text(TMX)
+    assert lines(read(tmp_path / "a.tmx", source="fr", target="de")[0]) == [("Un.", "Eins.")]
+    with pytest.raises(CorpusError, match="language"):
+        read(tmp_path / "a.tmx")
+
+
+def test_pairs_of_files_in_a_folder_and_in_an_archive(tmp_path, read):
+    (tmp_path / "f" / "sub").mkdir(parents=True)
+    for name, text in (
+        ("a.de", "eins\nzwei\n"),
+        ("a.en", "one\ntwo\n"),
+        ("sub/b.de", "drei\n"),
+        ("sub/b.en", "three\n"),
+    ):
+        (tmp_path / "f" / name).write_text(text)
+    (tmp_path / "f" / "alone.de").write_text("vier\n")
+    with tarfile.open(tmp_path / "f.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "f", "f")
+    for path in (tmp_path / "f", tmp_path / "f.tgz"):
+        documents, report = read(path, source="de", target="en")
+        assert lines(documents) == [("eins", "one"), ("zwei", "two"), ("drei", "three")]
+        assert [one.name.removeprefix("f/") for one in report.skipped] == ["alone.de"]
+
+
+def test_questions_and_answers_in_two_files_make_a_chat_corpus(tmp_path, read):
+    (tmp_path / "pairs.enc").write_text("Hello.\n")
+    (tmp_path / "pairs.dec").write_text("Hi.\n")
+    assert open_corpus(tmp_path / "pairs", source="enc", target="dec").kind == "chat"
+    assert lines(read(tmp_path / "pairs", source="enc", target="dec")[0]) == [("Hello.", "Hi.")]
+
+
+def test_a_pattern_of_files(tmp_path, read):
+    (tmp_path / "a.en.srt").write_text(SRT)
+    (tmp_path / "a.de.srt").write_text(SRT.replace("Hello", "Hallo"))
+    assert lines(read(tmp_path / "*.de.srt")[0]) == [("Hallo.", "Hi.")]
+
+
+def test_what_a_file_lost_is_counted_and_the_rest_is_read(tmp_path, read):
+    (tmp_path / "a.srt").write_text(
+        SRT + "\n3\n00:00:xx --> 00:00:04,000\nLost.\n\n4\n00:00:05,000 --> 00:00:06,000\nBye.\n"
+    )
+    documents, report = read(tmp_path / "a.srt")
+    assert ("Hi.", "Bye.") in lines(documents)
+    assert sum(report.lost.values()) == 1
+    assert report.skipped == []

@@ -260,11 +260,19 @@ def said(text, start=0.0, **more):
     ],
 )
 def test_what_nobody_says_is_dropped_and_counted_unless_the_rule_is_off(rule, cue):
-    spoken = said("Hello.", 5.0)
-    assert rule_counts(cue, spoken) == (["Hello."], Counter({rule: 1}))
-    texts, counts = rule_counts(cue, spoken, off=frozenset({rule}))
-    assert len(texts) == 2
+    spoken = said("Hello.", 5.0), said("Hi.", 9.0)
+    assert rule_counts(cue, *spoken) == (["Hello.", "Hi."], Counter({rule: 1}))
+    texts, counts = rule_counts(cue, *spoken, off=frozenset({rule}))
+    assert len(texts) == 3
     assert counts == Counter()
+
+
+def test_the_style_of_most_cues_is_that_of_speech_whatever_its_name():
+    speech = [said(f"Line {number}.", float(number), style="OP Normal2 Captions") for number in range(3)]
+    assert rule_counts(*speech, said("Shop.", 4.0, style="Sign")) == (
+        ["Line 0.", "Line 1.", "Line 2."],
+        Counter(signs=1),
+    )
 
 
 def test_a_style_that_mostly_has_places_is_one_of_signs():
