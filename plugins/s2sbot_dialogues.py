@@ -7,98 +7,46 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain, islice, pairwise
 from typing import Any, BinaryIO, Final
 
-import ijson  # type: ignore[import-untyped]
+from s2sbot import (
+    Dialogue,
+    Exchange,
+    Lost,
+    Origin,
+    PairReader,
+    Reader,
+    Turn,
+    decode_text,
+    first_character,
+    hookimpl,
+    json_elements,
+    strip_markup,
+    text_lines,
+)
 
-from s2sbot import Dialogue, Exchange, Lost, Origin, PairReader, Reader, Turn, decode_text, hookimpl, strip_markup
-
-CHUNK: Final = 64 * 2**10
 LARGEST: Final = 4 * 2**20
-"""Bytes that one dialogue may take up in a file of JSON, and characters in any other."""
-LONGEST_LINE: Final = 256 * 2**10
+"""Characters that a block of plain text may have before it is cut; a turn counts 200 more."""
+LONGEST_LINE: Final = 64 * 2**10
 """Characters of a line of plain text."""
-DEEPEST: Final = 32
+SNIFFED: Final = 16 * 2**10
+"""Bytes that say what a file is."""
 SAMPLE: Final = 200
 """Lines that say what the rest of a file of plain text is like."""
-
-
-class _Utf8(io.RawIOBase):
-    """Passes JSON on as UTF-8 without a byte order mark, `left` bytes at most; `end` says why no more come."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        first = stream.read(CHUNK)
-        encoding = json.detect_encoding(first[:4])
-        self._decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
-        self._ready = self._decoded(first)
-        self.begin = self._ready.lstrip()[:1]
-        self.left: float = LARGEST
-        self.end = ""
-
-    def _decoded(self, data: bytes) -> bytes:
-        try:
-            return data if self._decoder is None else self._decoder.decode(data, final=not data).encode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"no text from here on: {error.reason}") from error
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while len(buffer) and not self._ready and not self.end:
-            data = self._stream.read(CHUNK)
-            self.end = "" if data else "the file breaks off"
-            self._ready = self._decoded(data)
-        taken = self._ready[: len(buffer)]
-        self._ready = self._ready[len(taken) :]
-        buffer[: len(taken)] = taken
-        self.left -= len(taken)
-        if self.left >= 0:
-            return len(taken)
-        self.end = f"a dialogue of more than {LARGEST >> 20} MiB"
-        return 0
-
-
-_STARTS: Final = ("start_array", "start_map")
-_ENDS: Final = ("end_array", "end_map")
-
-
-def _elements(source: _Utf8) -> Iterator[tuple[str | None, Any]]:
-    """Yield the elements of the one array or object that a file of JSON is, each with its key.
-
-    ijson's events are put together here, not by `ijson.items`: that one holds the path of every event, which for
-    brackets within brackets grows with their square. And numbers are machine numbers, because the C parser ends the
-    program at an int of more than 4,300 digits.
-
-    Raises:
-        ValueError: where it is no JSON, or no more.
-    """
-    key, depth, built = None, 0, ijson.ObjectBuilder()
-    try:
-        for event, value in ijson.basic_parse(source, use_float=True):
-            depth -= event in _ENDS
-            if depth == 1 and event == "map_key":
-                key = value
-            elif depth:
-                built.event(event, value)
-                if depth == 1 and event not in _STARTS:
-                    yield key, built.value
-                    key, built, source.left = None, ijson.ObjectBuilder(), LARGEST
-            depth += event in _STARTS
-            if depth > DEEPEST:
-                raise ValueError(f"JSON nested more than {DEEPEST} deep")
-    except ijson.JSONError as error:
-        cause = source.end if isinstance(error, ijson.IncompleteJSONError) else ""
-        raise ValueError(cause or "no JSON from here on") from error
+MOST_LINES: Final = 2**31 - 1
 
 
 def _plain(text: str) -> str:
     """Return `text` on one line, halves of surrogate pairs as question marks."""
     return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def _name(value: str) -> str:
+    """Return the name of a file or group, in which two spaces are two spaces."""
+    return _BREAKS.sub(" ", value.encode("utf-8", "replace").decode())
 
 
 def _label(value: object) -> str | None:
@@ -120,6 +68,7 @@ _TURNS: Final = ("turns", "messages", "conversations", "conversation", "dialogue
 _TEXTS: Final = ("text", "content", "utterance", "value")
 _SPEAKERS: Final = ("speaker", "role", "from", "sender")
 _ROLES: Final = ("role", "from")
+_BREAKS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAID: Final = frozenset(["system", "developer", "tool", "function", "function_call", "observation"])
 """Roles of messages that nobody says; a speaker of such a name, as of a booking system, does speak."""
 _PAIRS: Final = (
@@ -142,12 +91,14 @@ def _item(value: object, name: str, line: int) -> Dialogue | Exchange | Lost:
     origin = Origin(name, line=line)
     if isinstance(value.get("file"), str):
         number, seconds = value.get("line"), _number(value.get("seconds"))
-        known = isinstance(number, int) and not isinstance(number, bool) and number > 0
-        origin = Origin(_plain(value["file"]), number if known else None, None if known else seconds)
+        known = isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST_LINES
+        origin = Origin(_name(value["file"]), number if known else None, seconds)
     try:
         key = next((key for key in _TURNS if key in value), None)
         if key is not None:
-            return Dialogue(tuple(_turns(value[key], key)), origin, _label(value.get("group")))
+            group = value.get("group")
+            group = _name(group) or None if isinstance(group, str) else _label(group)
+            return Dialogue(tuple(_turns(value[key], key)), origin, group)
         pair = next((pair for pair in _PAIRS if pair[0] in value and pair[1] in value), None)
         if pair is not None:
             return _exchange(value, *pair, origin)
@@ -202,12 +153,10 @@ def _no_number(text: str) -> float:
     raise ValueError(f"{text} is no JSON")
 
 
-def _parsed(line: bytes | str) -> Any:
+def _parsed(line: str) -> Any:
     """Return the value of a line of JSON; raise ValueError for anything else, however deep or large."""
     try:
         return json.loads(line, parse_constant=_no_number)
-    except UnicodeDecodeError as error:
-        raise ValueError("no UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise ValueError("no JSON") from error
 
@@ -218,29 +167,29 @@ class Jsonl:
     def sniff(self, head: bytes, name: str) -> float:
         """Look for turns or pairs in what of the first lines, or of the array, is whole."""
         found: list[Dialogue | Exchange | Lost] = []
+        first, stream = first_character(io.BytesIO(head[:SNIFFED]))
         with suppress(ValueError):  # the head of a file breaks off
-            source = _Utf8(io.BytesIO(head))
-            if source.begin == b"{":
-                lines = source.read().rstrip(b"\n").split(b"\n")[:20]
-                found += _json_lines(_Utf8(io.BytesIO(b"\n".join(lines[:-1] or lines))), name)
-            elif source.begin == b"[":
-                found += (_item(value, name, 1) for _, value in islice(_elements(source), 20))
+            if first == "{":
+                lines = list(islice(text_lines(stream), 20))
+                found += _json_lines(lines[:-1] or lines, name)
+            elif first == "[":
+                found += (_item(value, name, 1) for _, value in islice(json_elements(stream), 20))
         good = sum(not isinstance(item, Lost) for item in found)
-        if not good:
-            # one dialogue may be longer than the head
-            return 0.6 if len(found) < 2 and _BEGINNING.search(head.decode("utf-8", "replace")) else 0.0
-        return 0.9 if good >= 0.8 * len(found) else 0.0
+        if good or first not in ("{", "["):
+            return 0.9 if good and good >= 0.8 * len(found) else 0.0
+        # one dialogue may be longer than what is looked at
+        return 0.6 if len(found) < 2 and _BEGINNING.search(head.replace(b"\0", b"").decode("utf-8", "replace")) else 0.0
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Exchange | Lost]:
         """Yield a dialogue or an exchange for every object."""
-        source = _Utf8(stream)
-        yield from _array(source, name) if source.begin == b"[" else _json_lines(source, name)
+        first, stream = first_character(stream)
+        yield from _array(stream, name) if first == "[" else _json_lines(text_lines(stream), name)
 
 
-def _array(source: _Utf8, name: str) -> Iterator[Dialogue | Exchange | Lost]:
+def _array(stream: BinaryIO, name: str) -> Iterator[Dialogue | Exchange | Lost]:
     number = 0
     try:
-        for number, (_, value) in enumerate(_elements(source), 1):
+        for number, (_, value) in enumerate(json_elements(stream), 1):
             yield _item(value, name, number)
     except ValueError as error:
         if not number:
@@ -248,56 +197,15 @@ def _array(source: _Utf8, name: str) -> Iterator[Dialogue | Exchange | Lost]:
         yield Lost(str(error), number + 1)
 
 
-def _json_lines(source: _Utf8, name: str) -> Iterator[Dialogue | Exchange | Lost]:
-    source.left = math.inf
-    lines = io.BufferedReader(source, CHUNK)
-    number = 0
-    while line := lines.readline(LARGEST + 1):
-        number += 1
-        if len(line) > LARGEST:
-            yield Lost(f"a line of more than {LARGEST >> 20} MiB", number)
-            while line and not line.endswith(b"\n"):
-                line = lines.readline(LARGEST)
+def _json_lines(lines: Iterable[str | Lost], name: str) -> Iterator[Dialogue | Exchange | Lost]:
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, Lost):
+            yield line
         elif line.strip():
             try:
                 yield _item(_parsed(line), name, number)
             except ValueError as error:
                 yield Lost(str(error), number)
-
-
-def _text_lines(stream: BinaryIO) -> Iterator[str]:
-    """Yield the lines of plain text of any encoding as they come.
-
-    Raises:
-        ValueError: where it is no text, or a line is of no sensible length.
-    """
-    data = stream.read(2**20)
-    _, encoding = decode_text(data, cut=True)
-    errors = "strict" if encoding.startswith("utf") else "replace"
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
-    rest = ""
-    while True:
-        try:
-            *lines, rest = (rest + decoder.decode(data, final=not data)).split("\n")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"not {encoding} to the end: {error.reason}") from error
-        if any(len(line) > LONGEST_LINE for line in (*lines, rest)):
-            raise ValueError(f"a line of more than {LONGEST_LINE} characters, which nobody says")
-        yield from lines
-        if not data:
-            break
-        data = stream.read(CHUNK)
-    if rest:
-        yield rest
-
-
-def _first_lines(head: bytes) -> list[str]:
-    """Return the whole lines among the first ones; none where it is no text."""
-    try:
-        text, _ = decode_text(head, cut=True)
-    except ValueError:
-        return []
-    return (text[: text.rfind("\n") + 1] or text).split("\n")[:SAMPLE]
 
 
 _NAME: Final = re.compile(r"([^\W\d_][\w .'’-]{0,24})(?::\s+|：\s*)(?=\S)")
@@ -311,45 +219,36 @@ _SENTENCE_END: Final = re.compile(r"[.!?…。！？؟][\"'”’»)\]]*$")
 _QUESTION: Final = re.compile(r"[?？؟]")
 
 
-def _named_share(lines: Sequence[str]) -> float:
-    return sum(_NAME.match(line) is not None for line in lines) / max(1, len(lines))
-
-
 class Blocks:
-    """Reads a turn a line and a dialogue a block: a blank line, or one drawn of dashes, ends it."""
+    """Reads a turn a line and a dialogue a block: a blank line, or one drawn of dashes, ends it.
+
+    What is lost ends it too, for what comes next answers nothing that is known.
+    """
 
     def sniff(self, head: bytes, name: str) -> float:
         """Look for what only speech has: blocks of lines or names that come again, sentences, and questions.
 
         A file without blank lines and names is never claimed, for a list of sentences looks the same.
         """
-        lines = "\n".join(line.strip() for line in _first_lines(head)).strip("\n").split("\n")
-        said = [line for line in lines if line]
-        if len(said) < 4 or sum(_FOREIGN.search(line) is not None for line in said) > 0.02 * len(said):
-            return 0.0
-        names = [match[1] for match in map(_NAME.match, said) if match]
-        named = len(names) > 0.8 * len(said) and len(set(names)) <= len(names) / 2
-        # a paragraph of a book is a line without neighbours, and a list may have an empty line here and there
-        together = sum(bool(left and right) for left, right in pairwise(lines))
-        if not named and (together < 0.4 * len(said) or len(lines) - len(said) < 0.025 * len(lines)):
-            return 0.0
-        asked = sum(_QUESTION.search(line) is not None for line in said)
-        ended = sum(_SENTENCE_END.search(line) is not None for line in said)
-        return 0.1 if asked >= 0.08 * len(said) and ended >= (0.4 if named else 0.7) * len(said) else 0.0
+        # the layout is that of ASCII; only where it fits is it worth while to find out an old encoding
+        rough = _first_lines(head[:SNIFFED], rough=True)
+        return 0.1 if _is_laid_out(rough) and _is_speech(_first_lines(head[:SNIFFED], rough=False)) else 0.0
 
-    def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue]:
+    def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
         """Yield the blocks; a line without a name in a file that has them goes on with what the one before says."""
-        lines = _text_lines(stream)
+        lines = (_of_sensible_length(line, number) for number, line in enumerate(text_lines(stream), 1))
         first = list(islice(lines, SAMPLE))
-        named = _named_share([line.strip() for line in first if line.strip()]) > 0.5
+        said = [line.strip() for line in first if isinstance(line, str) and line.strip()]
+        named = sum(_NAME.match(line) is not None for line in said) > 0.5 * len(said)
         turns: list[Turn] = []
         begin, size = 1, 0
         for number, line in enumerate(chain(first, lines, [""]), 1):
-            text = line.strip()
-            if turns and (not text or _RULE.fullmatch(text) or size > LARGEST):
+            text = "" if isinstance(line, Lost) or _RULE.fullmatch(line.strip()) else line.strip()
+            if turns and (not text or size > LARGEST):
                 yield Dialogue(tuple(turns), Origin(name, line=begin))
                 turns, size = [], 0
-            text = "" if _RULE.fullmatch(text) else text
+            if isinstance(line, Lost):
+                yield line
             match = _NAME.match(text) if named else None
             speaker = match[1].strip() if match else turns[-1].speaker if turns and named else None
             text = text[match.end() :] if match else text
@@ -359,6 +258,52 @@ class Blocks:
                 begin = begin if turns else number
                 size += len(text) + 200  # what a turn takes up beside its text
                 turns.append(Turn(text, speaker))
+
+
+def _of_sensible_length(line: str | Lost, number: int) -> str | Lost:
+    long = isinstance(line, str) and len(line) > LONGEST_LINE
+    return Lost(f"a line of more than {LONGEST_LINE} characters, which nobody says", number) if long else line
+
+
+def _first_lines(head: bytes, *, rough: bool) -> list[str]:
+    """Return the first lines without the white space around them; `rough` takes an old encoding for Latin-1."""
+    try:
+        rough = rough and 0 not in head
+        text = codecs.getincrementaldecoder("utf-8-sig")().decode(head) if rough else decode_text(head, cut=True)[0]
+    except UnicodeDecodeError:
+        text = head.decode("latin-1")
+    except ValueError:
+        return []
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    lines = (text[: text.rfind("\n") + 1] or text).split("\n")[:SAMPLE]
+    return "\n".join(line.strip() for line in lines).strip("\n").split("\n")
+
+
+def _have_names(lines: Sequence[str]) -> bool:
+    names = [match[1] for match in map(_NAME.match, lines) if match]
+    return len(names) > 0.8 * len(lines) and len(set(names)) <= len(names) / 2
+
+
+def _is_laid_out(lines: Sequence[str]) -> bool:
+    """Tell whether lines stand together and apart as those of dialogues, or have names, and are of no other format.
+
+    A paragraph of a book is a line without neighbours, and a list may have an empty line here and there.
+    """
+    said = [line for line in lines if line]
+    together = sum(bool(left and right) for left, right in pairwise(lines))
+    in_blocks = together >= 0.4 * len(said) and len(lines) - len(said) >= 0.025 * len(lines)
+    if len(said) < 4 or not (in_blocks or _have_names(said)):
+        return False
+    foreign = (line for line in said if _FOREIGN.search(line))
+    return next(islice(foreign, int(0.02 * len(said)), None), None) is None
+
+
+def _is_speech(lines: Sequence[str]) -> bool:
+    """Tell whether enough of the lines ask, and enough of them end as sentences do."""
+    said = [line for line in lines if line]
+    asked = sum(_QUESTION.search(line) is not None for line in said)
+    ended = sum(_SENTENCE_END.search(line) is not None for line in said)
+    return asked >= 0.08 * len(said) and ended >= (0.4 if _have_names(said) else 0.7) * len(said)
 
 
 @hookimpl

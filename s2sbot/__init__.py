@@ -47,8 +47,11 @@ from .text import (
     clean_line,
     decode_text,
     default_vocab_size,
+    first_character,
+    json_elements,
     split_speakers,
     strip_markup,
+    text_lines,
 )
 
 if TYPE_CHECKING:
@@ -91,11 +94,14 @@ __all__ = [
     "clean_line",
     "decode_text",
     "default_vocab_size",
+    "first_character",
     "hookimpl",
+    "json_elements",
     "knob",
     "load",
     "split_speakers",
     "strip_markup",
+    "text_lines",
     "training",
 ]
 

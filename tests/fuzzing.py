@@ -37,7 +37,7 @@ from random import Random
 from types import FrameType
 from typing import Any, BinaryIO, cast
 
-from fuzzing_mutations import LARGEST, mutated, mutated_text
+from fuzzing_mutations import mutated, mutated_text
 from fuzzing_seeds import ARCHIVES, DEAR, DESCRIPTION, Seed, archive_of, every_seed
 
 from s2sbot.errors import CorpusError
@@ -103,7 +103,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of all inputs: how many there were of each kind, and how many of those were read and gave items."""
+    """What became of all inputs: how many of each kind there were, how many were read, and how many items they gave.
+
+    Of inputs whose process ended before it told of them, the kind is `not told`.
+    """
 
     inputs: Counter[str] = field(default_factory=Counter)
     read: Counter[str] = field(default_factory=Counter)
@@ -170,7 +173,7 @@ class Inputs:
     def _chosen(self, chance: Random, kind: str) -> Seed:
         plain, wide, dear = self._seeds[kind]
         share = chance.random()
-        groups = [group for group in ((dear, wide) if share < 0.08 else (wide, dear) if share < 0.28 else ()) if group]
+        groups = [group for group in ((dear, wide) if share < 0.05 else (wide, dear) if share < 0.25 else ()) if group]
         return chance.choice((groups or [plain or wide or dear])[0])
 
     @staticmethod
@@ -184,7 +187,7 @@ def _encoded(side: bytes, seed: Seed) -> bytes:
     return side if seed.encoding == "utf-8" else side.decode("utf-8", "replace").encode(seed.encoding, "replace")
 
 
-class Fault(Exception):
+class PromiseError(Exception):
     """A promise that was broken."""
 
 
@@ -197,7 +200,9 @@ class Guard:
 
     def __init__(self, limits: Limits, arena: Path) -> None:
         self._limits = limits
-        self._roots = tuple(map(str, {Path(sys.prefix), Path(sys.base_prefix), ROOT, arena, *map(Path, sys.path)} - {Path()}))
+        self._roots = tuple(
+            map(str, {Path(sys.prefix), Path(sys.base_prefix), ROOT, arena, *map(Path, sys.path)} - {Path()})
+        )
         self._on = False
         self._cause = ""
         sys.addaudithook(self._hear)
@@ -280,7 +285,7 @@ class Examination:
         """Return how many items an input gives; None where it is refused.
 
         Raises:
-            Fault: where it breaks a promise.
+            PromiseError: where it breaks a promise.
         """
         rules = self._rules[given.number % len(self._rules)] if given.number % 3 == 0 else self._rules[0]
         if given.kind in ARCHIVES:
@@ -291,7 +296,7 @@ class Examination:
         found = self._read(given.kind, given.sides, given.name, rules)
         if best and best != given.kind:
             self._read(best, given.sides[:1], given.name, rules)
-        if given.number % 8 == 0:
+        if given.number % 12 == 0:
             self._document(given, rules)
         return found
 
@@ -301,9 +306,9 @@ class Examination:
             try:
                 score = reader.sniff(given.sides[0][:HEAD], given.name)
             except Exception as error:
-                raise Fault(f"{title}: sniff raises {_place_of(error)}") from error
+                raise PromiseError(f"{title}: sniff raises {_place_of(error)}") from error
             if not isinstance(score, int | float) or not 0 <= score <= 1:
-                raise Fault(f"{title}: sniff returns {score!r}")
+                raise PromiseError(f"{title}: sniff returns {score!r}")
             scores[title] = score
         best = max(scores, key=scores.__getitem__, default="")
         return best if best and scores[best] > 0 else ""
@@ -315,23 +320,22 @@ class Examination:
         refused = False
         try:
             found = reader.read_pair(*streams, name) if len(streams) == 2 else reader.read(*streams, name)
-            for item in found:
-                items.append(item)
+            items.extend(found)  # those before an error stay
         except ValueError as error:
             refused = True
             if not str(error).strip():
-                raise Fault(f"{title}: a ValueError that does not say why") from error
+                raise PromiseError(f"{title}: a ValueError that does not say why") from error
         except Exception as error:
-            raise Fault(f"{title}: read raises {_place_of(error)}") from error
+            raise PromiseError(f"{title}: read raises {_place_of(error)}") from error
         for item in items:
             if cause := wrong_with(item):
-                raise Fault(f"{title}: {cause}")
+                raise PromiseError(f"{title}: {cause}")
         try:
             _cleaned(items, name, rules)
-        except Fault as fault:
-            raise Fault(f"{title}: {fault}") from fault
+        except PromiseError as fault:
+            raise PromiseError(f"{title}: {fault}") from fault
         except Exception as error:
-            raise Fault(f"{title}: what was read cannot be cleaned: {_place_of(error)}") from error
+            raise PromiseError(f"{title}: what was read cannot be cleaned: {_place_of(error)}") from error
         return None if refused and not items else len(items)
 
     def _document(self, given: Given, rules: Rules) -> None:
@@ -344,13 +348,17 @@ class Examination:
         count = 0
         try:
             for number, item in enumerate(read_document(document, corpus, self._readers, archives, rules, report)):
-                count += sum(1 for _ in fit_exchanges(item, corpus, rules, report, number))
+                for exchange in fit_exchanges(item, corpus, rules, report, number):
+                    count += 1
+                    _check_lines(exchange.source, exchange.target, *exchange.context)
+        except PromiseError:
+            raise
         except CorpusError:
             pass
         except Exception as error:
-            raise Fault(f"read_document raises {_place_of(error)}") from error
+            raise PromiseError(f"read_document raises {_place_of(error)}") from error
         if DocumentReport.from_dict(json.loads(json.dumps(report.to_dict()))) != report:
-            raise Fault("the report of a document cannot be written as JSON")
+            raise PromiseError("the report of a document cannot be written as JSON")
         return count
 
     def _archive(self, path: Path, rules: Rules) -> int | None:
@@ -359,16 +367,16 @@ class Examination:
         except CorpusError:
             return None
         except Exception as error:
-            raise Fault(f"find_documents raises {_place_of(error)}") from error
+            raise PromiseError(f"find_documents raises {_place_of(error)}") from error
         count = 0
         with Archives() as archives:
             for document in documents[:50]:
                 if isinstance(document, Skipped):
                     if not document.cause.strip():
-                        raise Fault("a document was skipped, and it is not said why")
+                        raise PromiseError("a document was skipped, and it is not said why")
                     continue
                 if not document.name.isprintable() or ".." in document.name.split("/"):
-                    raise Fault(f"a document is named {document.name!r}")
+                    raise PromiseError(f"a document is named {document.name!r}")
                 self._opened(archives, document)
                 count += self._through(document, Corpus(path, path.name), archives, rules)
         return count
@@ -381,7 +389,7 @@ class Examination:
         except (ValueError, OSError):
             pass
         except Exception as error:
-            raise Fault(f"opening a part raises {_place_of(error)}") from error
+            raise PromiseError(f"opening a part raises {_place_of(error)}") from error
 
     def _description(self, rules: Rules) -> int | None:
         try:
@@ -390,7 +398,7 @@ class Examination:
         except CorpusError:
             return None
         except Exception as error:
-            raise Fault(f"a description raises {_place_of(error)}") from error
+            raise PromiseError(f"a description raises {_place_of(error)}") from error
         return len(found)
 
 
@@ -451,20 +459,28 @@ def _cleaned(items: Sequence[Item], name: str, rules: Rules) -> None:
     pairs = [(item.source, item.target) for item in items if isinstance(item, Exchange)]
     for number, dialogue in enumerate(dialogues):
         for turn in dialogue.turns:
-            if not turn.text or len(turn.text.splitlines()) != 1 or turn.text != turn.text.strip():
-                raise Fault(f"a turn is not one line: {turn.text!r:.200}")
+            _check_lines(turn.text)
         exchanges = dialogue_to_exchanges(dialogue, rules=rules, counts=counts, number=number)
         pairs += [(exchange.source, exchange.target) for exchange in exchanges]
     for source, target in pairs:
-        unfit(repair(one_line(source)), repair(one_line(target)), rules, translated=True)
+        unfit(one_line(repair(source)), one_line(repair(target)), rules, translated=True)
+
+
+def _check_lines(*texts: str) -> None:
+    for text in texts:
+        if not text or len(text.splitlines()) != 1 or text != text.strip():
+            raise PromiseError(f"not one line: {text!a:.200}")
 
 
 def _place_of(error: BaseException) -> str:
-    """Return what an error says and where it was raised."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    own = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames if "s2sbot" in Path(frame.filename).name]
-    return f"{type(error).__name__}: {str(error)[:160]}{place}{f' by {own[-1]}' if own and own[-1] not in place else ''}"
+    """Return what an error says, where it was raised, and the last line of a plugin or of this library on the way."""
+    # no line of source is looked up, for that would open a file
+    steps = traceback.walk_tb(error.__traceback__)
+    frames = [(Path(frame.f_code.co_filename), line) for frame, line in steps]
+    places = [f"{path.name}:{line}" for path, line in frames]
+    own = [f"{path.name}:{line}" for path, line in frames if "s2sbot" in str(path) and path.parent.name != "tests"]
+    raised = [*places[-1:], *(f"by {place}" for place in own[-1:] if place != places[-1])]
+    return f"{type(error).__name__}: {str(error)[:160]}{f' at {chr(32).join(raised)}' if raised else ''}"
 
 
 # A process that is given a range of numbers
@@ -522,7 +538,7 @@ class _Process:
         try:
             with self._guard.watching():
                 found = self._examination.of(given)
-        except Fault as fault:
+        except PromiseError as fault:
             cause = str(fault)
         except Stopped as stopped:
             cause = str(stopped)
@@ -551,8 +567,7 @@ def _work(folder: Path) -> None:
     out = sys.stdout
     shared = mmap.mmap(os.open(folder / "now", os.O_RDWR), _NOW.size)
     seeds = (
-        Seed(kind, name, tuple(map(base64.b64decode, sides)), encoding)
-        for kind, name, sides, encoding in work["seeds"]
+        Seed(kind, name, tuple(map(base64.b64decode, sides)), encoding) for kind, name, sides, encoding in work["seeds"]
     )
     inputs = Inputs(seeds, work["seed"])
 
@@ -591,6 +606,7 @@ class _Child:
         command = [sys.executable, __file__, "work", str(folder)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.errors, env=environment)
         self.killed = ""
+        self.told = 0
 
     def now(self) -> tuple[int, float]:
         """Return the number of the input that it is at, and since when."""
@@ -667,7 +683,11 @@ def _run(work: dict[str, Any], place: Path, starts: list[int], outcome: Outcome,
                     child = key.data
                     if line := cast(BinaryIO, key.fileobj).readline():
                         told = json.loads(line)
-                        keep(told) if "cause" in told else outcome.add(told)
+                        if "cause" in told:
+                            keep(told)
+                        else:
+                            outcome.add(told)
+                            child.told += sum(told["inputs"].values())
                         continue
                     selector.unregister(key.fileobj)
                     children.remove(child)
@@ -691,7 +711,7 @@ def _after(child: _Child, keep: Any, outcome: Outcome) -> list[int]:
         keep({"number": number, "kind": "", "cause": cause})
         if number < 0:
             raise RuntimeError(f"no input was examined: {cause}")
-        outcome.inputs["ended"] += 1
+        outcome.inputs["not told"] += (number - child.first) // child.step + 1 - child.told
     return [number + child.step] if cause or child.process.returncode == 3 else []
 
 

@@ -12,40 +12,97 @@ LARGEST = 64 * 2**10
 """Bytes that no input has more than."""
 _LONG = 0.03
 """Share of the repetitions that go up to `LARGEST`, and of the nestings that go deep."""
-_NUMBERS = (b"0", b"-1", b"99", b"4294967296", b"9" * 19, b"9" * 400, b"1e309", b"1E-400", b"0x10", b"1_000", b"\xd9\xa3", b"\xc2\xb2", b"NaN")
-_SPECIAL = (b"\0", b"\xff", b"\xfe", b"\x80", b"\xc3", b"\r", b"\n", b"\t", b"\x1a", b"\x1b", b"\x0b", b"\x0c", b"\x1c", b"\x7f", b"\x85", b" ", b"\\", b'"', b"'")
+_NUMBERS = (
+    b"0",
+    b"-1",
+    b"99",
+    b"4294967296",
+    b"9" * 19,
+    b"9" * 400,
+    b"1e309",
+    b"1E-400",
+    b"0x10",
+    b"1_000",
+    b"\xd9\xa3",
+    b"\xc2\xb2",
+    b"NaN",
+)
+_SPECIAL = (
+    b"\0",
+    b"\xff",
+    b"\xfe",
+    b"\x80",
+    b"\xc3",
+    b"\r",
+    b"\n",
+    b"\t",
+    b"\x1a",
+    b"\x1b",
+    b"\x0b",
+    b"\x0c",
+    b"\x1c",
+    b"\x7f",
+    b"\x85",
+    b" ",
+    b"\\",
+    b'"',
+    b"'",
+)
 _TOKENS = tuple(
     token.encode("utf-8", "surrogatepass")
     for token in (
         # marks and characters that are not letters
-        "\ufeff", "\ufffe", "\uffff", "\ud800", "\udfff", "\ud83d\ude00", "\U0001f600", "\u2028", "\u0085", "\xa0", "\u200e",
-        "\u2067", "\u0301", "\xad", "\u3000", "İ", "ß", "ﬁ", "Ã©", "â€™", "\U0010ffff", "٣", "²", "一",
+        "\ufeff", "\ufffe", "\uffff", "\ud800", "\udfff", "\ud83d\ude00", "\U0001f600", "\u2028", "\u0085", "\xa0",
+        "\u200e", "\u2067", "\u0301", "\xad", "\u3000", "İ", "ß", "ﬁ", "Ã©", "â€™", "\U0010ffff", "٣", "²", "一",
         # subtitles
         "-->", " --> ", "00:00:01,000 --> 00:00:02,000\n", "1\n00:00:01,000 --> 00:00:02,000\nx\n\n", "99:59:59,999",
         "WEBVTT", "WEBVTT\n\n", "NOTE\n", "STYLE\n", "REGION\n", "X-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:900000\n",
         "<v Ann>", "</v>", "<v ", "<c.x>", "<rt>", "{\\p1}", "{\\p0}", "{\\pos(1,2)}", "{\\k1}", "{\\an8}", "{", "}",
         "\\N", "\\h", "[Script Info]", "\n[Events]\n", "[V4+ Styles]", "Format: Text\n", "Format: Start, End, Text\n",
         "Dialogue: 0,0:00:01.00,0:00:02.00,a,b,0,0,0,,c\n", "Comment: ", "Dialogue:", "{1}{1}25\n", "{1}{1}0\n",
-        "{1}{2}", "[1][2]", "[br]", "|", "[INFORMATION]\n", "[00:00:01]\n", "[END]\n", "[BEGIN]\n", "[00:01.00]", "[offset:9]",
-        "<SYNC Start=1>", "<SYNC Start=-1 End=", "<P Class=", "<SAMI>", "&nbsp;", "<br/>", "<!--", "♪", "[", "]", "(", ")",
-        "- ", "\n- a. - b?", ">> ", "MARY: ", "#", "www.a.com", "Subtitles by x", "...", "…", "Mr.", "a", "?", "。",
+        "{1}{2}", "[1][2]", "[br]", "|", "[INFORMATION]\n", "[00:00:01]\n", "[END]\n", "[BEGIN]\n", "[00:01.00]",
+        "[offset:9]", "<SYNC Start=1>", "<SYNC Start=-1 End=", "<P Class=", "<SAMI>", "&nbsp;", "<br/>", "<!--", "♪",
+        "[", "]", "(", ")", "- ", "\n- a. - b?", ">> ", "MARY: ", "#", "www.a.com", "Subtitles by x", "...", "…",
+        "Mr.", "a", "?", "。",
         # XML
-        "<![CDATA[", "]]>", "&#x", "&#x0;", "&#xD800;", "&#1114112;", "&lt;", "&a;", "&", "<", ">", "/>", "<?xml version='1.0'?>",
-        '<?xml version="1.0" encoding="utf-16"?>', '<?xml version="1.0" encoding="x"?>', "encoding=\"cp037\"", "<!DOCTYPE a [",
-        '<!ENTITY a "b">', '<!ENTITY a SYSTEM "file:///etc/passwd">', "<a:b>", "xmlns=''", "<tt>", "<p begin='1s'>", "</p>", "<p>",
-        "begin='", "dur='1h'", "end='99999999999999h'", "timeContainer='seq'", "ttp:frameRate='0'", "<div>", "<span>", "<s>", "</s>", "<w>",
-        "<time value='00:00:01,000'/>", "<document>", "<tmx>", "<tu>", "<tuv xml:lang='de'>", "<seg>", "</seg>", "<header srclang='*'/>",
+        "<![CDATA[", "]]>", "&#x", "&#x0;", "&#xD800;", "&#1114112;", "&lt;", "&a;", "&", "<", ">", "/>",
+        "<?xml version='1.0'?>", '<?xml version="1.0" encoding="utf-16"?>', '<?xml version="1.0" encoding="x"?>',
+        "encoding=\"cp037\"", "<!DOCTYPE a [", '<!ENTITY a "b">', '<!ENTITY a SYSTEM "file:///etc/passwd">', "<a:b>",
+        "xmlns=''", "<tt>", "<p begin='1s'>", "</p>", "<p>", "begin='", "dur='1h'", "end='99999999999999h'",
+        "timeContainer='seq'", "ttp:frameRate='0'", "<div>", "<span>", "<s>", "</s>", "<w>",
+        "<time value='00:00:01,000'/>", "<document>", "<tmx>", "<tu>", "<tuv xml:lang='de'>", "<seg>", "</seg>",
+        "<header srclang='*'/>",
         # JSON, YAML, TOML, tables, chats
-        "{}", "[]", "[[", "{{", "}}", ",", ":", "null", "true", "NaN", "Infinity", "-0", "1e999", '"\\ud800"', "\\u0000", '"turns":', '"text":',
-        '{"turns": ["a", "b"]}\n', '"messages": [', "conversations:\n", "categories:\n", "- - ", "- ", "  ", "? ", "*a", "&a ", "!!python/x ",
-        "!<x>", "<<: ", "|\n", ">-\n", "%YAML 9.9\n", "---\n", "...\n", "files = ['*']\n", "[settings]\n", "=", "'''", '"""', "..", "**/", "*", "\t",
-        "__eou__", " +++$+++ ", "L1", "'", '","', '""', "[31.12.20, 21:15:03] Ann: ", "12/31/20, 9:15 PM - Ann: a\n", "[12/31/2020 9:15 PM] a\n",
-        "AuthorID,Author,Date,Content\n", "{Attachments}", "<@1>", "@a", "0000-00-00T00:00:00", "9999-12-31T23:59:59+14:00",
+        "{}", "[]", "[[", "{{", "}}", ",", ":", "null", "true", "NaN", "Infinity", "-0", "1e999", '"\\ud800"',
+        "\\u0000", '"turns":', '"text":', '{"turns": ["a", "b"]}\n', '"messages": [', "conversations:\n",
+        "categories:\n", "- - ", "- ", "  ", "? ", "*a", "&a ", "!!python/x ", "!<x>", "<<: ", "|\n", ">-\n",
+        "%YAML 9.9\n", "---\n", "...\n", "files = ['*']\n", "[settings]\n", "=", "'''", '"""', "..", "**/", "*", "\t",
+        "__eou__", " +++$+++ ", "L1", "'", '","', '""', "[31.12.20, 21:15:03] Ann: ", "12/31/20, 9:15 PM - Ann: a\n",
+        "[12/31/2020 9:15 PM] a\n", "AuthorID,Author,Date,Content\n", "{Attachments}", "<@1>", "@a",
+        "0000-00-00T00:00:00", "9999-12-31T23:59:59+14:00",
         # archives
-        "PK\x03\x04", "PK\x01\x02", "PK\x05\x06", "PK\x06\x07", "\x1f\x8b\x08", "ustar\x0000", "../", "/", "7z\xbc\xaf",
+        "PK\x03\x04", "PK\x01\x02", "PK\x05\x06", "PK\x06\x07", "\x1f\x8b\x08", "ustar\x0000", "../", "/",
+        "7z\xbc\xaf",
     )
 )  # fmt: skip
-_OPENINGS = (b"[", b"{", b"(", b"<", b'{"a":', b"<a>", b"- ", b"[[", b"{\\", b"<p>", b"<s>", b"<i>", b"&", b"[1,", b"a.b = ", b"**/")
+_OPENINGS = (
+    b"[",
+    b"{",
+    b"(",
+    b"<",
+    b'{"a":',
+    b"<a>",
+    b"- ",
+    b"[[",
+    b"{\\",
+    b"<p>",
+    b"<s>",
+    b"<i>",
+    b"&",
+    b"[1,",
+    b"a.b = ",
+    b"**/",
+)
 _NUMBER = re.compile(rb"\d+")
 
 

@@ -10,6 +10,7 @@ import json
 import lzma
 import re
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,9 @@ Hello.[br]You.
 Two lines,|one cue.
 00:00:05.00,xx:00
 """
-SUBVIEWER_1 = "[TITLE]\nx\n[BEGIN]\n******** START SCRIPT ********\n[00:00:01]\nHello.\n[00:00:02]\n\n[00:00:03]\na|b\n[END]\n"
+SUBVIEWER_1 = (
+    "[TITLE]\nx\n[BEGIN]\n******** START SCRIPT ********\n[00:00:01]\nHello.\n[00:00:02]\n\n[00:00:03]\na|b\n[END]\n"
+)
 SBV = "0:00:01.000,0:00:02.500\nHello.\n>> You?\n\n0:00:03.000,0:00:04.000\n\nTwo lines,\none cue.\n1:2,3:4\n"
 SAMI = """<SAMI><HEAD><TITLE>x</TITLE><STYLE TYPE="text/css"><!--
 P { font-family: Arial }
@@ -178,7 +181,15 @@ TTML = """<?xml version="1.0" encoding="utf-8"?>
 <p><span begin="0.5s" end="1s" style="s">a</span><![CDATA[ <b> ]]></p>
 </div></body></tt>
 """
-LRC = "[ti:Hello]\n[ar: somebody]\n[offset:+500]\n[00:01.00]Hello.\n[00:03.00][00:09.00]Once <00:03.50>more.\n[1:02:03.4]x\n[00:12]\nrubbish\n"
+LRC = """[ti:Hello]
+[ar: somebody]
+[offset:+500]
+[00:01.00]Hello.
+[00:03.00][00:09.00]Once <00:03.50>more.
+[1:02:03.4]x
+[00:12]
+rubbish
+"""
 MPL2 = "[10][25]Hello.\n[30][40]/Two lines,|/one cue.\n[-5][]x\n\nno times\n"
 TMPLAYER = "00:00:01:Hello.\n00:00:03,1=Two lines,|one cue.\n00:00:03,2=more\n00:00:05:\nrubbish\n"
 TSV = "Hello ?\twhere?\nnon\tno\t# note\t3\n  a b \t c\u2028d\nja\tyes\n\t\nsi\tyes\nx\t\noui\tyes\nda\tyes\nhai\tyes\n"
@@ -203,8 +214,8 @@ What is this?
 A dialogue.
 """
 JSONL = r"""{"turns": ["Hello.", {"text": " Hi,\t\ud83d\ude00 \ud800", "speaker": "Ann", "start": 1.5}], "group": 7}
-{"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "What?"}]},
-{"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": null}, {"from": "gpt", "value": "a"}]}
+{"messages": [{"role": "system", "content": "x"}, {"role": "user", "content": [{"type": "text", "text": "What?"}]}]}
+{"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": null}, {"from": "a", "value": 1}]}
 
 {"source": "Hello?", "target": "There.", "context": ["Look!", null], "file": "a.srt", "seconds": 1e308}
 {"instruction": "Add.", "input": "1 1", "output": "2", "n": 1E400, "m": -0.0}
@@ -263,7 +274,14 @@ conversations:
 - - - deep
     - - er
 """
-DAILY = "Hello ' s there ? __eou__ It ’ s me , Ann . $ 5 __eou__\t1\t2 1\nReally ? __eou__ Don ’ t ask .\n\nHm ? __eou__\na __eou__ b\n__eou__\nx\n"
+DAILY = """Hello ' s there ? __eou__ It ’ s me , Ann . $ 5 __eou__\t1\t2 1
+Really ? __eou__ Don ’ t ask .
+
+Hm ? __eou__
+a __eou__ b
+__eou__
+x
+"""
 CORNELL = (
     """u0 +++$+++ u2 +++$+++ m0 +++$+++ ['L1', 'L2', 'L3']
 u3 +++$+++ u4 +++$+++  +++$+++ ['L9', 'L10', 'L77']
@@ -339,11 +357,13 @@ DISCORD_JSON = {
     "guild": {"id": "1", "name": "A guild"},
     "channel": {"id": "2", "type": "GuildTextChat"},
     "messages": [
-        {"type": "Default", "timestamp": "2020-12-31T21:15:00+00:00", "content": "Hello @Bob", "author": {"name": "ann"},
-         "mentions": [{"nickname": "Bob", "name": "bob"}]},
+        {"type": "Default", "timestamp": "2020-12-31T21:15:00+00:00", "content": "Hello @B", "author": {"name": "ann"},
+         "mentions": [{"nickname": "B", "name": "bob"}]},
         {"type": "Reply", "timestamp": "2020-12-31T21:16:00+00:00", "content": "Yes.", "author": {"name": "b"}},
         {"type": "Default", "timestamp": "0", "content": None, "author": None},
-        {"type": "Default", "timestamp": "9999-12-31T23:59:59-23:59", "content": "x", "author": {"name": "c", "isBot": 1}},
+        {"type": "Default", "timestamp": "9999-12-31T23:59:59-23:59", "content": "x",
+         "author": {"name": "c", "isBot": 1},
+         "mentions": 1},
     ],
 }  # fmt: skip
 MOSES = ("Hello ?\nnon\n日本\n\n", "where?\nno\nJapan\n\n")
@@ -392,7 +412,7 @@ scene_gap = 3.5
 without = "signs, songs"
 """,
     'files = ["pairs.tsv", "x"]\nlanguages = ["de", "en"]\nvalid_share = 0.5\n',
-    'files = ["x", "[c-x].?[en]"]\nlanguages = ["de", "en"]\nreader = "moses"\nsettings = { data = { max_length = 9 } }\n',
+    'files = ["x", "[c-x].?[en]"]\nlanguages = ["de", "en"]\nreader = "moses"\n[settings.data]\nmax_length = 9\n',
 )
 WORDS = {
     "utf-16": "Hello",
@@ -435,7 +455,8 @@ def archive_of(kind: str, members: Iterable[tuple[str, bytes]], *, methods: Sequ
     """
     packed = io.BytesIO()
     if kind == "zip":
-        with zipfile.ZipFile(packed, "w") as archive:
+        with zipfile.ZipFile(packed, "w") as archive, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # two members of one name are meant
             for number, (name, data) in enumerate(members):
                 archive.writestr(zipfile.ZipInfo(name), data, methods[number % len(methods)])
         return packed.getvalue()
@@ -472,7 +493,12 @@ def every_seed() -> list[Seed]:
         texts = sample if isinstance(sample, tuple) else (sample,)
         sides = tuple(text if isinstance(text, bytes) else text.encode() for text in texts)
         seeds += variants(Seed(kind, name, sides))
-    members = [("a.srt", SRT.encode()), ("sub/b.vtt", VTT.encode()), ("c/d.tsv", TSV.encode()), ("x.jsonl", JSONL.encode())]
+    members = [
+        ("a.srt", SRT.encode()),
+        ("sub/b.vtt", VTT.encode()),
+        ("c/d.tsv", TSV.encode()),
+        ("x.jsonl", JSONL.encode()),
+    ]
     long = [("n/" * 80 + "a.srt", SRT.encode()), ("é.srt", WIDE.encode())]
     seeds += [Seed(kind, f"a.{kind}", (archive_of(kind, some),)) for kind in ARCHIVES for some in (members, long)]
     seeds.append(Seed("zip", "a.zip", (archive_of("zip", members, methods=(zipfile.ZIP_LZMA, *_METHODS)),)))

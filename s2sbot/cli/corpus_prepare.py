@@ -60,7 +60,7 @@ def prepare(
 
     if is_prepared(out):
         raise CorpusError(f"{out} holds a prepared corpus already", "give another --out, or delete it")
-    if out.exists() and (not out.is_dir() or {path.name for path in out.iterdir()} - LEFTOVERS):
+    if out.exists() and (not out.is_dir() or not all(_is_leftover(path) for path in out.iterdir())):
         raise CorpusError(f"{out} is there already, and is no preparation", "give another --out")
     opened = [open_corpus(path, source=source, target=target) for path in corpora]
     held_out = [open_corpus(path, source=source, target=target) for path in valid]
@@ -74,5 +74,6 @@ def prepare(
     click.echo(f"Done: {out / 'card.md'} says what is in it. Now: s2sbot train {out} --bot NAME.bot", err=True)
 
 
-LEFTOVERS = {".work", "tokenizer", "documents.jsonl", "files.json", "card.json", "card.md"}
-"""What a preparation that was stopped may have left besides arrays."""
+def _is_leftover(path: Path) -> bool:
+    """Tell whether a preparation that was stopped may have left this."""
+    return path.name in (".work", "tokenizer") or path.suffix in (".npy", ".jsonl", ".json", ".svg", ".tmp", ".md")

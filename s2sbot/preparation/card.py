@@ -53,12 +53,27 @@ def data_card(
     """
     documents = _documents(plan, read)
     write_atomically(out / "documents.jsonl", b"".join(_lines(plan, documents)))
-    rules = Rules.of(settings)
-    sources = _sources(plan, documents, reports, choice, described)
-    counts = _counts(sources, facts)
+    card = _card(out, plan, _sources(plan, documents, reports, choice, described), choice, facts, settings, described)
+    write_json(out / "card.json", card)
+    write_atomically(out / "lengths.svg", lengths_picture(card["words_a_target"]).encode())
+    write_atomically(out / "rules.svg", rules_picture(card["counts"], card["rules"]).encode())
+    write_atomically(out / "card.md", page(card).encode("utf-8", "replace"))
+
+
+def _card(
+    out: Path,
+    plan: Plan,
+    sources: list[dict[str, Any]],
+    choice: Choice,
+    facts: Facts,
+    settings: DataSettings,
+    described: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the card as plain values; `docs/corpora.md` says what every key means."""
+    rules, counts = Rules.of(settings), _counts(sources, facts)
     one, two = distinct([reply for _, reply in facts.replies])
     packed = {side: Packed.load(out, side) for side in SIDES}
-    card = {
+    return {
         "format": FORMAT,
         "s2sbot": importlib.metadata.version("s2sbot"),
         "kind": described["kind"],
@@ -88,10 +103,6 @@ def data_card(
         "distinct": {"replies": len(facts.replies), "distinct_1": one, "distinct_2": two},
         "samples": [sample for _, sample in facts.samples[:SAMPLES]],
     }
-    write_json(out / "card.json", card)
-    write_atomically(out / "lengths.svg", lengths_picture(card["words_a_target"]).encode())
-    write_atomically(out / "rules.svg", rules_picture(card["counts"], card["rules"]).encode())
-    write_atomically(out / "card.md", page(card).encode("utf-8", "replace"))
 
 
 def distinct(replies: Sequence[str]) -> tuple[float, float]:

@@ -23,7 +23,7 @@ def lengths_picture(words: Mapping[str, int]) -> str:
     """Draw how many targets have how many words; `words` is the card's `words_a_target`."""
     counts = {int(length): count for length, count in words.items()}
     most, total = max(counts.values(), default=0), sum(counts.values())
-    left, top, height, step = 64, 44, 200, 9
+    left, top, height, step = 84, 44, 200, 9
     shapes = [_text("Words a target", x=16, y=26, **{"class": "head"})]
     for value in _ticks(most):
         y = top + height - height * value / most

@@ -294,8 +294,8 @@ def _reports(plan: Plan, read: Sequence[ReadShard]) -> list[CorpusReport]:
 
 def _facts(corpora: Sequence[Corpus], plan: Plan, reports: Sequence[CorpusReport], facts: Facts) -> dict[str, Any]:
     return {
-        "kind": corpora[0].kind,
-        "languages": corpora[0].languages,
+        "kind": plan.corpora[0].kind,
+        "languages": plan.corpora[0].languages,
         "corpora": [
             {
                 "name": corpus.name,

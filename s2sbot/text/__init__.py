@@ -4,7 +4,8 @@ from .cleaning import clean_line, split_speakers, strip_markup
 from .corpus import Corpus, open_corpus
 from .dialogue import MARKS, Cue, Dialogue, Exchange, Item, Lost, Origin, PairReader, Reader, Turn
 from .documents import Document, Skipped
-from .encoding import decode_text
+from .encoding import decode_text, text_lines
+from .json_stream import first_character, json_elements
 from .pairing import cues_to_dialogues, dialogue_to_exchanges
 from .reading import CorpusReport, DocumentExchanges, DocumentReport, read_corpus
 from .rules import RULES, Rules
@@ -42,8 +43,11 @@ __all__ = [
     "default_vocab_size",
     "dialogue_to_exchanges",
     "encode_source",
+    "first_character",
+    "json_elements",
     "open_corpus",
     "read_corpus",
     "split_speakers",
     "strip_markup",
+    "text_lines",
 ]

@@ -56,7 +56,7 @@ def without_notes(text: str) -> str:
     return text[:opened] if opened >= 0 and "]" not in text[opened:] and not text[:opened].strip() else text
 
 
-_LABEL = re.compile(r"([^\W\d_][\w .'’#&-]{1,24}?) ?:\s+(?=\S)")
+_LABEL = re.compile(r"([^\W\d_][\w .'’#&-]{1,24}?) ?(?::\s+|：\s*)(?=\S)")
 
 
 def take_label(text: str, known: Set[str] = frozenset()) -> tuple[str, str | None]:
@@ -64,7 +64,7 @@ def take_label(text: str, known: Set[str] = frozenset()) -> tuple[str, str | Non
 
     A name in capitals is one wherever it stands first, any other where it is among `known`.
     """
-    if ":" not in text:
+    if ":" not in text and "：" not in text:
         return text, None
     label = _LABEL.match(text)
     if label and (label[1].isupper() or label[1] in known):
@@ -77,11 +77,11 @@ OFTEN = 3
 
 
 def recurring_labels(texts: Iterable[str]) -> frozenset[str]:
-    """Return the names with a capital first letter that stand before a colon again and again in one file."""
-    labels = (_LABEL.match(text.lstrip("-–—‐> ")) for text in texts if ":" in text)
-    counts = Counter(
-        label[1] for label in labels if label and label[1][0].isupper() and label.string[label.end()].isupper()
-    )
+    """Return the names that stand before a colon and the beginning of a sentence again and again in one file."""
+    labels = (_LABEL.match(text.lstrip("-–—‐> ")) for text in texts if ":" in text or "：" in text)
+    found = [(label[1], label.string[label.end()]) for label in labels if label]
+    # no small letter, rather than a capital: Chinese has neither
+    counts = Counter(name for name, after in found if after.isalpha() and not (name[0].islower() or after.islower()))
     return frozenset(name for name, count in counts.items() if count >= OFTEN)
 
 
@@ -100,6 +100,8 @@ def is_sung(text: str) -> bool:
 
 _ADDRESS = re.compile(r"://|\bwww\.|[a-z0-9-]{2}\.(?:com|net|org|info|tv|eu)(?!\w)")
 _ADDRESS_PARTS = ("://", "www.", ".com", ".net", ".org", ".info", ".tv", ".eu")
+SHOWN_WITH_ADDRESS = 5
+"""Words of a cue up to which an address in it is shown rather than said."""
 _LINKS = frozenset(
     [
         "by",
@@ -123,8 +125,8 @@ _LINKS = frozenset(
     ]
 )
 _CREDIT = re.compile(
-    r"(?:^|\n)\W*(?:sub(?:title|bing|)s?(?:\s*edited)?|subtitled|subtitling|captions?|captioned|captioning|transcripts?"
-    r"|transcribed|translat(?:ed|ion)|synchro\w*|sync(?:ed|hed)?(?:\s*(?:and|&|,)\s*correct\w*)?|correct(?:ed|ions)|timed|timing"
+    r"(?:^|\n)\W{0,40}(?:sub(?:title|bing|)s?(?:\s*edited)?|subtitled|subtitling|captions?|captioned|captioning"
+    r"|transcripts?|transcribed|translat(?:ed|ion)|synchro\w*|sync(?:ed|hed)?(?:\s*(?:and|&|,)\s*correct\w*)?|correct(?:ed|ions)|timed|timing"
     r"|ripped|encoded|edited|qc(?:ed)?|proofread)\s*(?:by\b|:)"
     r"|\b(?:untertitel|übersetzung|sous-titrage|sous-titres|traduction|adaptation|subtítulos|traducción|sincronización"
     r"|legendas?|tradução|sottotitoli|traduzione|ondertitel\w*|vertaling|vertaald|undertexter|översättning|oversættelse"
@@ -139,8 +141,9 @@ _CREDIT = re.compile(
 def is_credit(text: str) -> bool:
     """Tell whether a cue says who made the subtitles, or advertises a web site."""
     lower = text.lower()
-    if any(part in lower for part in _ADDRESS_PARTS) and _ADDRESS.search(lower):
-        return True
+    if any(part in lower for part in _ADDRESS_PARTS) and (found := _ADDRESS.search(lower)):
+        # an address that somebody says stands in a sentence
+        return found[0] in ("://", "www.") or len(lower.split()) <= SHOWN_WITH_ADDRESS
     # the long expression is dear, and few lines have a word or sign that leads to a name
     leads = ":" in lower or "subs" in lower or "字幕" in lower or not _LINKS.isdisjoint(lower.split())
     return leads and bool(_CREDIT.search(lower))
@@ -170,7 +173,7 @@ def clean_line(text: str) -> str:
     return said if any(map(str.isalnum, said)) else ""
 
 
-_SPEAKER_SIGNS = re.compile(r"(?m)^\s*(?:[-–—‐]|>>)")
+_SPEAKER_SIGNS = re.compile(r"(?m)^[^\S\n]*(?:[-–—‐]|>>)")
 _DASH_START = re.compile(r"^\s*(?:[-–—‐]\s*(?![-–—‐])|>>+\s*)")
 _DASH_INSIDE = re.compile(r"(?<=[.!?…\"”])\s+(?:[-–—‐]\s*(?=[^\s\d–—‐-])|>>+\s*)")
 

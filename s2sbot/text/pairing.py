@@ -159,6 +159,7 @@ def _once(cues: Iterable[Cue], counts: Counter[str]) -> Iterator[Cue]:
         now = cue.start - SAME_TIME
         if shown.get(cue.text, now - 1) >= now:
             shown[cue.text] = max(shown[cue.text], cue.end)
+            last_end = max(last_end, cue.end)
             counts["repeated"] += 1
             continue
         shown = {text: until for text, until in shown.items() if until >= now}
@@ -311,11 +312,11 @@ def clean_dialogue(dialogue: Dialogue, *, rules: Rules, counts: Counter[str]) ->
     """Return a dialogue that was written as one, its turns on one line each and those of one speaker joined."""
     turns: list[Turn] = []
     for turn in dialogue.turns:
-        text = one_line(turn.text)
+        text = turn.text
         if "mojibake" in rules and not text.isascii():
-            repaired = repair(text)
-            counts["mojibake"] += repaired != text
-            text = repaired
+            text = repair(text)  # first, for it needs the invisible characters, and may bring new ends of lines
+            counts["mojibake"] += text != turn.text
+        text = one_line(text)
         if not text:
             continue
         if turns and turn.speaker and turn.speaker == turns[-1].speaker and "speakers" in rules:

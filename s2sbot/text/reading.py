@@ -89,12 +89,12 @@ class CorpusReport:
         """Take in one document."""
         self.rules += document.rules
         self.lost += document.lost
+        self.cues += document.cues
+        self.dialogues += document.dialogues
         if document.cause:
             self.skipped.append(Skipped(document.name, document.cause))
             return
         self.files += 1
-        self.cues += document.cues
-        self.dialogues += document.dialogues
         self.exchanges += document.exchanges
         self.readers[document.reader] += 1
         self.hashes[document.name] = document.sha256
@@ -271,11 +271,11 @@ def _items(
 
 
 def _clean_exchange(exchange: Exchange, rules: Rules, counts: Counter[str]) -> Exchange:
-    source, target = one_line(exchange.source), one_line(exchange.target)
+    source, target = exchange.source, exchange.target
     if "mojibake" in rules and not (source.isascii() and target.isascii()):
-        repaired = repair(source), repair(target)
-        counts["mojibake"] += repaired != (source, target)
-        source, target = repaired
+        source, target = repair(source), repair(target)
+        counts["mojibake"] += (source, target) != (exchange.source, exchange.target)
+    source, target = one_line(source), one_line(target)
     if source == exchange.source and target == exchange.target:
         return exchange
     return replace(exchange, source=source, target=target)

@@ -26,35 +26,44 @@ _OF_LANGUAGES: Final = {
     "zh": "han", "ja": "han", "ko": "hangul", "th": "thai", "he": "hebrew", "el": "greek",
     **dict.fromkeys(("ar", "fa", "ur"), "arabic"), **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "sr"), "cyrillic"),
 }  # fmt: skip
+_WEIGHTS: Final = {"han": 3, "hangul": 3}
+"""Letters of an alphabet that one sign is as much as."""
 MOSTLY = 0.5
 """Share of the cues that are in two scripts from which a file says everything twice."""
+MANY = 0.3
+"""Share of the cues that are in a second script, alone, from which a file says everything in cues of two kinds."""
 
 
 def script_of(text: str) -> str | None:
     """Return the script that most letters of a text are in, or None where it has none."""
     if text.isascii():
         return "latin" if _SCRIPTS["latin"].search(text) else None
-    counts = {name: len(letters.findall(text)) for name, letters in _SCRIPTS.items()}
+    counts = {name: len(letters.findall(text)) * _WEIGHTS.get(name, 1) for name, letters in _SCRIPTS.items()}
     best = max(counts, key=counts.__getitem__)
     return best if counts[best] else None
 
 
 def one_script(cues: Sequence[Cue], languages: Sequence[str]) -> tuple[list[Cue], int]:
-    """Return cues with the lines of one script alone, and how many cues lost some, where most cues are in two.
+    """Return cues with the lines of one script alone, and how many cues lost some, where a file says all in two.
 
-    It is the script of the first of the `languages`, or else the one that more lines are in, the first of them where
+    It says all in two where most cues are in two scripts, or where many cues are in one and many in another. The script
+    that stays is that of the first of the `languages`, or else the one that more lines are in, the first of them where
     both are in as many.
     """
-    if not any("\n" in cue.text for cue in cues) or all(cue.text.isascii() for cue in cues):
+    if all(cue.text.isascii() for cue in cues):
         return list(cues), 0
     lined = [[(line, script_of(line)) for line in cue.text.split("\n")] for cue in cues]
-    twofold = sum(len({script for _, script in lines if script}) > 1 for lines in lined)
-    if twofold < MOSTLY * len(cues):
+    sets = [{script for _, script in lines if script} for lines in lined]
+    alone = Counter(next(iter(scripts)) for scripts in sets if len(scripts) == 1).most_common(2)
+    twofold = sum(len(scripts) > 1 for scripts in sets)
+    if twofold < MOSTLY * len(cues) and (len(alone) < 2 or alone[1][1] < MANY * len(cues)):
         return list(cues), 0
     counts = Counter(script for lines in lined for _, script in lines if script)
     wanted = _OF_LANGUAGES.get(languages[0], "latin") if languages else counts.most_common(1)[0][0]
-    kept = []
+    kept, lost = [], 0
     for cue, lines in zip(cues, lined, strict=True):
         text = "\n".join(line for line, script in lines if script in (wanted, None))
-        kept.append(cue if text == cue.text else replace(cue, text=text))
-    return [cue for cue in kept if cue.text.strip()], twofold
+        lost += text != cue.text
+        if text.strip():
+            kept.append(cue if text == cue.text else replace(cue, text=text))
+    return kept, lost

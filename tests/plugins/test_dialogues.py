@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
@@ -10,10 +11,15 @@ import ijson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s2sbot_dialogues import DEEPEST, LARGEST, LONGEST_LINE, Blocks, Jsonl
+from s2sbot_dialogues import LONGEST_LINE, Blocks, Jsonl
 
 from s2sbot import Dialogue, Exchange, Lost, Origin, Turn
+from s2sbot.preparation.lines import Row
+from s2sbot.preparation.packing import _as_json
+from s2sbot.preparation.reading import ReadShard
 from s2sbot.testing import check_reader
+from s2sbot.text.encoding import LONGEST_LINE as LONGEST_JSON
+from s2sbot.text.json_stream import DEEPEST, LARGEST_ELEMENT
 
 ROOT = Path(__file__).parents[2]
 CHAT = [
@@ -114,9 +120,13 @@ def test_origin_and_group_are_taken_over():
     assert one(written) == Dialogue((Turn("Hi.", "Ann", 3.5), Turn("Ho.")), Origin("film.srt"), "film")
     pair = {"source": "a", "target": "b", "file": "film.srt"}
     assert one({**pair, "seconds": 2}).origin == Origin("film.srt", seconds=2.0)
-    assert one({**pair, "line": 7, "seconds": 2}).origin == Origin("film.srt", line=7)
+    assert one({**pair, "line": 7, "seconds": 2}).origin == Origin("film.srt", 7, 2.0)
     assert one({**pair, "file": 3, "line": 7}).origin == Origin("x", line=1)
     assert one({**pair, "line": True, "seconds": "2"}).origin == Origin("film.srt")
+    assert one({**pair, "line": 0, "seconds": 1e400}).origin == Origin("film.srt")
+    assert one({**pair, "line": 2**31}).origin == Origin("film.srt")
+    assert one({**pair, "file": "a  b\n\x1bc\ud800"}).origin == Origin("a  b  c?")
+    assert [one({**turns, "group": group}).group for group in (7, " ", "", None, ["a"])] == ["7", " ", None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -153,10 +163,9 @@ def test_what_cannot_be_read_is_lost_and_the_rest_is_read(value, cause):
         b"words",
         b'{"turns": ["Hi.", "Hello."], "score": NaN}',
         b'{"turns": ["Hi."], "score": -Infinity}',
-        b'{"turns": ["\xff"]}',
         b'{"turns": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"turns": ["Hi."], "score": ' + b"9" * 5000 + b"}",
-        b'{"turns": ["' + b"x" * LARGEST + b'"]}',
+        b'{"turns": ["' + b"x" * LONGEST_JSON + b'"]}',
     ],
     ids=lambda line: line[:40],
 )
@@ -165,6 +174,19 @@ def test_a_bad_line_is_lost_and_the_next_one_read(line):
     assert isinstance(lost, Lost)
     assert lost.line == 1
     assert kept == Dialogue((Turn("Hi."),), Origin("x", line=2))
+
+
+def test_a_line_in_another_encoding_is_lost():
+    lines = ['{"turns": ["é"]}'.encode(), b'{"turns": ["\xe9"]}', b'{"turns": ["e"]}']
+    assert read(b"\n".join(lines)) == [
+        Dialogue((Turn("é"),), Origin("x", line=1)),
+        Lost("not UTF-8", 2),
+        Dialogue((Turn("e"),), Origin("x", line=3)),
+    ]
+    assert texts(read(b'{"turns": ["O\xf9 est-il all\xe9?", "L\xe0-bas, pr\xe8s de la for\xeat."]}')[0]) == [
+        "Où est-il allé?",
+        "Là-bas, près de la forêt.",
+    ]
 
 
 @pytest.mark.parametrize("field", ["text", "role", "speaker", "start", "group"])
@@ -204,7 +226,7 @@ def test_one_array(backend, layout):
         (b", NaN]", "no JSON from here on"),
         (b", " + b"[" * 100_000, f"JSON nested more than {DEEPEST} deep"),
         (b", " + b"[" * 100_000 + b"]" * 100_001, f"JSON nested more than {DEEPEST} deep"),
-        (b', "' + b"x" * (2 * LARGEST) + b'"]', f"a dialogue of more than {LARGEST >> 20} MiB"),
+        (b', "' + b"x" * (2 * LARGEST_ELEMENT) + b'"]', "one element is larger than 4 MiB"),
     ],
     ids=lambda value: value[:12],
 )
@@ -289,24 +311,49 @@ def test_what_is_no_dialogue_in_json(data):
 
 
 LINE = st.text(st.characters(exclude_categories=["Cs"])).map(lambda text: " ".join(text.split())).filter(bool)
+# names of files are printable; spaces in them may be many, and stand anywhere
+NAME = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]))
 TURN = st.builds(Turn, LINE, st.none() | LINE, st.none() | st.floats(0, 1e6))
+ORIGIN = st.builds(Origin, NAME, st.none() | st.integers(1, 2**31 - 1), st.none() | st.floats(0, 1e6))
 
 
-@given(st.lists(st.tuples(st.lists(TURN, min_size=1), LINE, st.none() | LINE), min_size=1))
-def test_written_dialogues_are_read_back(dialogues):
-    lines = [
-        json.dumps(
-            {
-                "turns": [{"text": turn.text, "speaker": turn.speaker, "start": turn.start} for turn in turns],
-                "file": file,
-                "group": group,
-            }
-        )
-        for turns, file, group in dialogues
+def described(item):
+    """Return what s2sbot writes of a dialogue or an exchange."""
+    if isinstance(item, Dialogue):
+        turns = [{"text": turn.text, "speaker": turn.speaker, "start": turn.start} for turn in item.turns]
+        return {"turns": turns, "file": item.origin.file, "group": item.group, "bot": "x.bot"}
+    value = {"source": item.source, "target": item.target}
+    value |= {"context": list(item.context)} if item.context else {}
+    origin = {"file": item.origin.file, "line": item.origin.line, "seconds": item.origin.seconds}
+    return value | {name: field for name, field in origin.items() if field is not None}
+
+
+DIALOGUE = st.builds(
+    Dialogue, st.lists(TURN, min_size=1).map(tuple), st.builds(Origin, NAME), st.none() | NAME.filter(bool)
+)
+EXCHANGE = st.builds(Exchange, LINE, LINE, st.lists(LINE, max_size=3).map(tuple), ORIGIN)
+
+
+@given(st.lists(DIALOGUE | EXCHANGE, min_size=1), st.booleans())
+def test_what_is_written_is_read_back(items, escaped):
+    lines = [json.dumps(described(item), ensure_ascii=escaped) for item in items]
+    assert read("\n".join(lines) + "\n") == items
+    assert read(f"[{', '.join(lines)}]") == items
+
+
+@given(st.lists(EXCHANGE, min_size=1))
+def test_the_texts_beside_a_packed_corpus_are_read_back(exchanges):
+    shard = ReadShard((), (), tuple(one.origin.file for one in exchanges))
+    rows = [
+        Row("valid", 0, one.source, one.target, one.context, -1, 0, number, *place(one.origin), 0, 0)
+        for number, one in enumerate(exchanges)
     ]
-    wanted = [Dialogue(tuple(turns), Origin(file), group) for turns, file, group in dialogues]
-    assert read("\n".join(lines)) == wanted
-    assert read(f"[{', '.join(lines)}]") == wanted
+    assert read(b"".join(_as_json(row, shard) for row in rows), "valid.jsonl") == exchanges
+
+
+def place(origin):
+    """Return a line and a time as they are packed."""
+    return origin.line or 0, math.nan if origin.seconds is None else origin.seconds
 
 
 @pytest.mark.parametrize("kind", [Jsonl, Blocks])
@@ -393,11 +440,25 @@ def test_a_dialogue_without_end_is_cut():
 
 
 @pytest.mark.parametrize(
-    "data", [b"x" * (LONGEST_LINE + 1), (b"a" * 1000 + b"\n") * 1100 + b"\xff\n", bytes(range(256))]
+    ("line", "cause"),
+    [
+        (b"x" * (LONGEST_LINE + 1), f"a line of more than {LONGEST_LINE} characters, which nobody says"),
+        (b"x" * (LONGEST_JSON + 1), f"longer than {LONGEST_JSON} bytes"),
+        (b"caf\xe9", "not UTF-8"),
+    ],
 )
-def test_what_is_no_text_is_a_value_error(data):
-    with pytest.raises(ValueError):
-        blocks(data)
+def test_a_line_that_is_lost_ends_a_dialogue(line, cause):
+    start, end = "Où ?\nLà.\n".encode(), b"Who?\nMe.\n"
+    assert blocks(start + line + b"\n" + end) == [
+        Dialogue((Turn("Où ?"), Turn("Là.")), Origin("x", line=1)),
+        Lost(cause, 3),
+        Dialogue((Turn("Who?"), Turn("Me.")), Origin("x", line=4)),
+    ]
+
+
+def test_what_is_no_text_is_a_value_error():
+    with pytest.raises(ValueError, match="binary data"):
+        blocks(bytes(range(256)))
 
 
 SPEECH = "How are you?\nFine, thanks.\nAnd the children?\n\nWhere is it?\nOver there.\n\n" * 3
@@ -405,8 +466,18 @@ NAMED = "Ann: hello\nBob: how are you?\nAnn: Fine, thanks.\nBob: See you.\n" * 3
 
 
 @pytest.mark.parametrize("text", [SPEECH, NAMED, "- Who?\n- Me.\n\n- Why?\n- Because.\n"])
-def test_speech_is_known_and_anything_else_knows_it_better(text):
-    assert 0 < Blocks().sniff(text.encode(), "x") <= 0.1
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_speech_is_known_and_anything_else_knows_it_better(text, encoding, end):
+    data = text.replace("\n", end).encode(encoding)
+    assert 0 < Blocks().sniff(data, "x") <= 0.1
+    assert 0 < Blocks().sniff(data * (2**16 // len(data)) + data[: len(data) // 2 + 1], "x") <= 0.1
+
+
+def test_speech_in_an_old_encoding_is_known():
+    text = "Анна: Привет, как дела?\nБорис: Всё хорошо, спасибо.\nАнна: Где ты был?\nБорис: Дома.\n" * 3
+    assert 0 < Blocks().sniff(text.encode("cp1251"), "x") <= 0.1
+    assert 0 < Blocks().sniff("どこ？\n家にいます。\n\n何ですか？\nこれは本です。\n\n".encode("cp932") * 9, "x") <= 0.1
 
 
 @pytest.mark.parametrize(

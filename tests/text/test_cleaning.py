@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2sbot import clean_line, split_speakers, strip_markup
+from s2sbot.text.cleaning import is_credit, recurring_labels, take_label
 
 
 def is_subsequence(short, long):
@@ -38,6 +39,19 @@ def test_no_brace_survives_strip_markup(text):
 
 def test_many_open_braces_take_no_time():
     assert strip_markup("x" + "{" * 200_000) == "x"
+
+
+# by a step back at each line, as they once were, the next two would take minutes
+
+
+def test_many_lines_of_signs_take_no_time():
+    assert not is_credit(": " + ".\n" * 50_000)
+    assert is_credit(f"\n{'.' * 40}Subtitles by Ann")
+
+
+def test_many_blank_lines_take_no_time():
+    assert split_speakers("\n" * 200_000 + "x")[0].strip() == "x"
+    assert split_speakers("Hi.\n\n \t- Ho.") == ["Hi.\n", "Ho."]
     assert strip_markup("x}" + "{" * 200_000) == "x"
 
 
@@ -112,3 +126,32 @@ def test_split_speakers_never_invents_nor_loses_a_word(text):
     parts = split_speakers(text)
     assert is_subsequence("".join("".join(parts).split()), "".join(text.split()))
     assert [char for part in parts for char in part if char.isalnum()] == [char for char in text if char.isalnum()]
+
+
+@pytest.mark.parametrize(
+    ("text", "credit"),
+    [
+        ("Subtitles by Ann", True),
+        ("Synced and corrected by Ben", True),
+        ("www.example.org", True),
+        ("Get more at https://example.org/films, all of you who like films", True),
+        ("Visit example.com!", True),
+        ("Traduction : Jean", True),
+        ("字幕组 出品", True),
+        ("If you go to example.org slash films you will find it", False),
+        ("I translated the letter by hand.", False),
+        ("He lived by the sea.", False),
+        ("Stop it.No way.", False),
+        ("", False),
+    ],
+)
+def test_credits_and_advertising(text, credit):
+    assert is_credit(text) is credit
+
+
+def test_names_before_colons_count_when_they_recur():
+    assert recurring_labels(["Anna: Hi.", "- Anna: Ho.", "Anna: Hu.", "Ben: Ha."]) == {"Anna"}
+    assert recurring_labels(["Anna: hi."] * 3 + ["and: Hi."] * 3 + ["Anna: 5."] * 3) == frozenset()
+    assert recurring_labels(["教授：你好"] * 3) == {"教授"}
+    assert take_label("教授：你好", {"教授"}) == ("你好", "教授")
+    assert take_label("教授：你好") == ("教授：你好", None)

@@ -155,6 +155,15 @@ def test_pairs_of_two_files(tmp_path, read):
     assert lines(turned) == [("one", "eins"), ("three", "drei")]
 
 
+def test_a_pair_is_repaired_before_it_is_one_line(tmp_path, read):
+    (tmp_path / "a.tsv").write_text(
+        "S\u00c3\u00ad, aqu\u00c3\u00ad.\tOne.\u00e2\u20ac\u00a8It\u00e2\u20ac\u2122s here.\n", "utf-8"
+    )
+    documents, report = read(tmp_path / "a.tsv")
+    assert lines(documents) == [("S\u00ed, aqu\u00ed.", "One. It\u2019s here.")]
+    assert report.rules["mojibake"] == 1
+
+
 def test_uneven_sides_name_the_line(tmp_path, read):
     (tmp_path / "train.de").write_text("eins\nzwei\n")
     (tmp_path / "train.en").write_text("one\ntwo\nthree\n")

@@ -293,6 +293,8 @@ def test_lines_that_roll_up_are_said_once():
     assert " ".join(rule_counts(*rolled)[0]) == "One. Two. Three. Four."
     assert rule_counts(*rolled)[1]["repeated"] == 2
     assert rule_counts(*rolled, off=frozenset({"repeated"}))[0] == ["One. Two.", "Two. Three.", "Three. Four."]
+    again = (Cue(0, 2, "One."), Cue(2, 4, "One."), Cue(4, 6, "One.\nTwo."))
+    assert rule_counts(*again)[0] == ["One.", "Two."]
 
 
 def test_notes_and_labels_are_taken_off_and_counted():
@@ -405,6 +407,15 @@ def test_a_written_dialogue_joins_what_one_speaker_says_and_tidies_lines():
     assert counts == Counter(speakers=1)
     off = clean_dialogue(Dialogue(turns, Origin("f")), rules=Rules(off=frozenset({"speakers"})), counts=Counter())
     assert len(off.turns) == 4
+
+
+def test_a_written_dialogue_is_repaired_before_it_is_one_line():
+    turns = (Turn("S\u00c3\u00ad, aqu\u00c3\u00ad."), Turn("One.\u00e2\u20ac\u00a8Two, it\u00e2\u20ac\u2122s."))
+    counts = Counter()
+    made = clean_dialogue(Dialogue(turns, Origin("f")), rules=Rules(), counts=counts)
+    # the second half of a letter is invisible, and a line's end may be among what is repaired
+    assert [turn.text for turn in made.turns] == ["S\u00ed, aqu\u00ed.", "One. Two, it\u2019s."]
+    assert counts == Counter(mojibake=2)
 
 
 def test_scenes_can_be_left_uncut():

@@ -20,6 +20,7 @@ from s2sbot.text.scripts import one_script, script_of
         ("مرحبا", "arabic"),
         ("שלום", "hebrew"),
         ("因此CONS在这做了个标注", "han"),
+        ("那么假设我们有一个叫做make-rectangular的过程", "han"),
         ("12:30 ?!", None),
         ("—", None),
         ("", None),
@@ -41,13 +42,20 @@ def kept(*texts, languages=()):
 def test_one_of_two_scripts_is_kept():
     texts = ("你好\nHello.", "再见\nGoodbye.", "好")
     assert kept(*texts) == (["你好", "再见", "好"], 2)
-    assert kept(*texts, languages=("en",)) == (["Hello.", "Goodbye."], 2)
+    assert kept(*texts, languages=("en",)) == (["Hello.", "Goodbye."], 3)
     assert kept(*texts, languages=("zh",)) == (["你好", "再见", "好"], 2)
     assert kept("Hello.\nПривет.", "Goodbye.\nПока.", languages=("ru", "en")) == (["Привет.", "Пока."], 2)
 
 
 def test_where_both_are_in_as_many_lines_it_is_the_first():
     assert kept("Hello.\n你好", "Goodbye.\n再见") == (["Hello.", "Goodbye."], 2)
+
+
+def test_cues_of_two_kinds_are_two_languages_too():
+    texts = ("你好", "Hello.", "再见", "Goodbye.", "好")
+    assert kept(*texts) == (["你好", "再见", "好"], 2)
+    assert kept(*texts, languages=("en",)) == (["Hello.", "Goodbye."], 3)
+    assert kept("你好", "再见", "好", "Hello.") == (["你好", "再见", "好", "Hello."], 0)
 
 
 def test_lines_without_letters_stay():
