@@ -64,14 +64,16 @@ def train(
 ) -> None:
     """Make a bot from CORPUS...
 
-    CORPUS is a subtitle file, a folder or zip of them, a folder with corpus.toml, a TSV of pairs, or, with --source and
-    --target, the prefix of two parallel files. Pairs of two languages make a translator, anything else a chat bot.
+    CORPUS is a file of subtitles, dialogue or pairs, a folder, archive or pattern of them, a folder with corpus.toml, a
+    folder that `s2sbot corpus prepare` has written, or, with --source and --target, the prefix of two parallel files.
+    Pairs of two languages make a translator, anything else a chat bot.
 
     Ctrl-C stops after the step under way, saves, and says how to go on; a second one leaves at once.
 
     \b
     Examples:
       s2sbot train subtitles.zip --bot friends.bot --budget 15m
+      s2sbot train prepared --bot friends.bot --budget 15m
       s2sbot train data/train --source de --target en --bot de-en.bot --epochs 10
       s2sbot train data/train --source de --target en --bot paper.bot --preset bahdanau2015-small
       s2sbot train --bot friends.bot --resume --budget 1h
