@@ -437,7 +437,7 @@ def test_every_key_of_the_card_is_documented(films):
     documented = set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
 
     def keys(value, name):
-        if name in ("settings", "words_a_target", "sources[].rules", "sources[].readers", "sources[].lost"):
+        if name in ("settings", "asks", "words_a_target", "sources[].rules", "sources[].readers", "sources[].lost"):
             yield name  # their keys are knobs, lengths, rules, readers, causes
         elif isinstance(value, dict):
             for key, inner in value.items():

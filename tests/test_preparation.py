@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small import write_pairs
+from small import MODEL, tables, write_pairs, write_subtitles
 
+import s2sbot
 from s2sbot import Progress
 from s2sbot.errors import CorpusError, PluginError, SettingsError, TokenizerError
 from s2sbot.plugins import Plugins
@@ -104,9 +105,9 @@ def test_a_size_says_what_the_model_makes_of_it(plugins):
 
 
 def test_every_preset_can_be_resolved(plugins):
-    for preset, tables in plugins.model("attention").presets.items():
+    for preset, asked in plugins.model("attention").presets.items():
         settings = resolve(plugins, preset=preset)
-        for key, value in tables.get("train", {}).items():
+        for key, value in asked.get("train", {}).items():
             assert getattr(settings.train, key) == value
 
 
@@ -319,3 +320,32 @@ def test_two_vocabularies_never_share_their_embeddings(plugins, tmp_path):
 def test_a_length_that_is_taken_away_leaves_the_default(plugins, tmp_path):
     settings = resolve_settings([Corpus(tmp_path, "x")], "attention", None, None, {"train": {"budget": None}}, plugins)
     assert settings.train.budget == DEFAULT_BUDGET
+
+
+def test_what_is_prepared_is_trained_on_as_it_is(plugins, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number in range(6):
+        write_subtitles(folder / f"{number}.srt", scenes=1, first=number)
+    (folder / "corpus.toml").write_text('[settings.train]\nselect = "last"\n')
+    made, _ = prepared(plugins, folder, max_length=30)
+    settings = {"train": tables()["train"], "model": MODEL}
+    with s2sbot.training(made.folder, bot=tmp_path / "a.bot", settings=settings) as run:
+        events = list(run)
+    assert not any("reading" in event.message for event in events)
+    kept = RunSettings.from_file(tmp_path / "a.bot" / "training" / "settings.toml", plugins)
+    assert (kept.train.select, kept.data.max_length, kept.data.tokenizer) == ("last", 30, "words")
+    again = Prepared.load(tmp_path / "a.bot" / "training" / "data", made.tokenizers)
+    assert texts(again.train, again.tokenizers) == texts(made.train, made.tokenizers)
+    assert s2sbot.load(tmp_path / "a.bot").reply("Hello.")
+    for data in ({"max_length": 20}, {"without": "songs"}, {"tokenizer": "bytes"}):
+        with (
+            pytest.raises(SettingsError, match=f"another data.{next(iter(data))}"),
+            s2sbot.training(made.folder, bot=tmp_path / "b.bot", settings={**settings, "data": data}),
+        ):
+            pass
+    with (
+        pytest.raises(SettingsError, match="give it alone"),
+        s2sbot.training(made.folder, folder, bot=tmp_path / "b.bot", settings=settings),
+    ):
+        pass

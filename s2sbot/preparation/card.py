@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..files import read_json, write_atomically, write_json
-from ..settings import DataSettings
+from ..settings import DataSettings, merge_tables
 from ..text.corpus import Corpus
 from ..text.packed import Packed
 from ..text.reading import CorpusReport, DocumentReport
@@ -80,6 +80,7 @@ def _card(
         "languages": list(described["languages"]),
         "command": repeated_by(plan.corpora, plan.held_out, settings),
         "settings": dataclasses.asdict(settings),
+        "asks": _asked(plan),
         "sources": sources,
         "counts": counts,
         "rules": list(_rules(sources, counts, rules, described["kind"])),
@@ -250,3 +251,9 @@ def _with_context(packed: Packed) -> int:
             count += len(rows) - int(rows[0] == last)
             last = int(rows[-1])
     return count
+
+
+def _asked(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return the knobs of training that the corpora ask for; those of the table `data` are settled."""
+    asked = merge_tables(*(corpus.settings for corpus in plan.corpora))
+    return {table: values for table, values in asked.items() if values and table != "data"}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..bot import load_tokenizers
-from ..errors import CorpusError
+from ..errors import CorpusError, SettingsError
 from ..files import read_json, write_json
 from ..plugins import Plugins
 from ..progress import Progress
-from ..settings import DataSettings
+from ..settings import DataSettings, merge_tables
 from ..text.corpus import Corpus
 from ..text.packed import Origins, Packed, load_array, save_array
 from ..text.tokenizer import Tokenizer
@@ -92,8 +92,9 @@ def prepared_corpus(folder: Path) -> Corpus:
     try:
         card = read_json(folder / "card.json")
         settings = {key: value for key, value in card["settings"].items() if value is not None}
-        return Corpus(folder, folder.resolve().name, languages=tuple(card["languages"]), settings={"data": settings})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        asked = merge_tables(card["asks"], {"data": settings})
+        return Corpus(folder, folder.resolve().name, languages=tuple(card["languages"]), settings=asked)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SettingsError) as error:
         raise CorpusError(f"{folder / 'card.json'}: {error}", "prepare the corpus again, into a new folder") from error
 
 

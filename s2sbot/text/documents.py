@@ -28,10 +28,14 @@ __all__ = [
     "pair_document",
 ]
 
+MOST_STARS = 2
+"""Parts `**` of a pattern: with each more, every folder is looked at as many times more as it lies deep."""
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
 )
 _MAGIC = re.compile(r"[*?\[]")
+_NO_PATTERN = (OSError, ValueError, IndexError, NotImplementedError, RecursionError)
+"""What `Path.glob` raises where a pattern is none, is longer than a name may be, or has too many parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,9 @@ def listed_documents(folder: Path, patterns: Sequence[str], languages: Sequence[
             raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} leaves the folder", "name files below it")
         try:
             files = [(name, file) for name, file in _globbed(folder, pattern) if name != "corpus.toml"]
-        except (ValueError, IndexError, NotImplementedError) as error:
-            raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} is no pattern of files", str(error)) from error
+        except _NO_PATTERN as error:
+            cause = _cause(error) if isinstance(error, OSError) else str(error)
+            raise CorpusError(f"{folder / 'corpus.toml'}: {pattern!r} is no pattern of files", cause) from error
         if not files and len(languages) == 2 and PurePosixPath(pattern).name:
             yield replace(pair_document(folder / pattern, languages), name=PurePosixPath(pattern).as_posix())
         elif not files:
@@ -98,7 +103,7 @@ def _fitting(path: Path) -> Iterator[Document | Skipped]:
     pattern = str(PurePosixPath(*path.parts[first:]))
     try:
         files = list(_globbed(Path(*path.parts[:first]), pattern))
-    except (ValueError, IndexError, NotImplementedError) as error:
+    except _NO_PATTERN as error:
         raise CorpusError(f"{path} is no pattern of files: {error}", "as in 'subs/*.srt' or 'subs/**/*.srt'") from error
     if not files:
         raise CorpusError(f"no file fits {path}", "a pattern names files: 'subs/**/*' takes all below a folder")
@@ -106,6 +111,8 @@ def _fitting(path: Path) -> Iterator[Document | Skipped]:
 
 
 def _globbed(folder: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    if pattern.split("/").count("**") > MOST_STARS:
+        raise ValueError(f"`**` more than {MOST_STARS} times")
     for path in folder.glob(pattern):
         parts = path.relative_to(folder).parts
         if path.is_file() and not any(map(_is_hidden, parts)):
@@ -243,9 +250,13 @@ def pair_document(prefix: Path, languages: Sequence[str]) -> Document:
     """
     parts: list[Part] = []
     for language in languages:
-        plain, packed = (prefix.with_name(f"{prefix.name}.{language}{ending}") for ending in ("", ".gz"))
-        side = plain if plain.is_file() else packed
-        if not side.is_file():
+        try:
+            plain, packed = (prefix.with_name(f"{prefix.name}.{language}{ending}") for ending in ("", ".gz"))
+            side = next((each for each in (plain, packed) if each.is_file()), None)
+        except (OSError, ValueError) as error:
+            cause = f"the {language} side of {prefix} has no name that a file can have"
+            raise CorpusError(cause, "a language is given by its code, as de or en") from error
+        if side is None:
             raise CorpusError(
                 f"the {language} side of {prefix} is missing: there is no {plain.name} and no {packed.name}",
                 "a Moses prefix needs one file for each language, PREFIX.de and PREFIX.en for --source de --target en",
