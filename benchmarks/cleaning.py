@@ -224,30 +224,44 @@ def score(films: Path, pairs: list[tuple[str, str]], without: str, steps: int, s
 
 
 def count_all(folder: Path) -> None:
-    """Print the perplexity a word of a 5-gram model on the reference for every variant."""
+    """Print the perplexity a word of a 5-gram model on the reference: each stage off, and each alone on."""
     pairs = reference(folder)
-    words = sum(len(target.split()) + 1 for _, target in pairs)
-    print("| stage off | exchanges | 5-gram perplexity a word | beside all on |\n| --- | --- | --- | --- |")
+    everything = set(STAGES["all off"].split(","))
+    print(
+        "| stage | exchanges without it | perplexity a word | beside all on | exchanges with it alone | perplexity | "
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
     base = 0.0
     with tempfile.TemporaryDirectory() as place:
         films = Path(place) / "films"
         films.mkdir()
         unpack(folder, films, apart=False)
-        for number, (stage, without) in enumerate(STAGES.items()):
-            data = DataSettings(without=without, vocab_size=VOCABULARY)
-            out = Path(place) / str(number)
-            *_, made = prepare([open_corpus(films)], [], data, Plugins(), out=out)
-            assert isinstance(made, Prepared)
-            tokenizer = made.tokenizers[0]
-            rows = (made.train.row(row) for row in range(len(made.train)))
-            model = KneserNey(([*source, SEP, *target] for source, target in rows), 5, len(tokenizer))
-            nats = sum(
-                nats_of(model, [*tokenizer.encode(source), SEP], tokenizer.encode(target)) for source, target in pairs
-            )
-            found = math.exp(nats / words)
+        for stage, without in STAGES.items():
+            count, found = counted(films, pairs, without)
             base = base or found
-            name = "none" if stage == "all on" else stage
-            print(f"| {name} | {len(made.train):,} | {found:.1f} | {found / base:.3f} |", flush=True)
+            row = f"| {stage} | {count:,} | {found:.1f} | {found / base:.3f} |"
+            if not stage.startswith("all "):
+                count, found = counted(films, pairs, ",".join(sorted(everything - set(without.split(",")))))
+                row += f" {count:,} | {found:.1f} |"
+            else:
+                row += " | |"
+            print(row, flush=True)
+
+
+def counted(films: Path, pairs: list[tuple[str, str]], without: str) -> tuple[int, float]:
+    """Return how many exchanges there are to count, and the perplexity a word of the reference."""
+    with tempfile.TemporaryDirectory() as place:
+        data = DataSettings(without=without, vocab_size=VOCABULARY)
+        *_, made = prepare([open_corpus(films)], [], data, Plugins(), out=Path(place) / "out")
+        assert isinstance(made, Prepared)
+        tokenizer = made.tokenizers[0]
+        rows = (made.train.row(row) for row in range(len(made.train)))
+        model = KneserNey(([*source, SEP, *target] for source, target in rows), 5, len(tokenizer))
+        nats = sum(
+            nats_of(model, [*tokenizer.encode(source), SEP], tokenizer.encode(target)) for source, target in pairs
+        )
+    words = sum(len(target.split()) + 1 for _, target in pairs)
+    return len(made.train), math.exp(nats / words)
 
 
 def nats_of(model: KneserNey, begin: list[int], rest: list[int]) -> float:
