@@ -2,79 +2,36 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, BinaryIO, Final
 
-import ijson  # type: ignore[import-untyped]
 import yaml
 
-from s2sbot import Dialogue, Lost, Origin, PairReader, Reader, Turn, decode_text, hookimpl
+from s2sbot import (
+    Dialogue,
+    Lost,
+    Origin,
+    PairReader,
+    Reader,
+    Turn,
+    decode_text,
+    hookimpl,
+    json_elements,
+    text_lines,
+)
 
-LARGEST: Final = 4 * 2**20
-"""Bytes that one dialogue may take up in a file of JSON."""
-LARGEST_FILE: Final = 32 * 2**20
-"""Bytes of a file that is read at once."""
-LARGEST_YAML: Final = 4 * 2**20
+SNIFFED: Final = 16 * 2**10
+"""Bytes that say what a file is."""
+SAMPLE: Final = 2**20
+"""Characters of the first lines that say whether a file is tokenised."""
+LARGEST_YAML: Final = 2**20
+"""Bytes of a file of YAML, which is read at once; the largest published one has 97,407."""
 DEEPEST: Final = 32
-
-
-class _Metered:
-    """Passes JSON on without its byte order mark, `left` bytes at most; `end` says why no more come."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._mark = codecs.BOM_UTF8
-        self.left = LARGEST
-        self.end = ""
-
-    def read(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.left -= len(data)
-        if self.left < 0:
-            self.end = f"a dialogue of more than {LARGEST >> 20} MiB"
-            return b""
-        if data:
-            data, self._mark = data.removeprefix(self._mark), b""
-        elif size:
-            self.end = "the file breaks off"
-        return data
-
-
-_STARTS: Final = ("start_array", "start_map")
-_ENDS: Final = ("end_array", "end_map")
-
-
-def _elements(source: _Metered) -> Iterator[tuple[str | None, Any]]:
-    """Yield the elements of the one array or object that a file of JSON is, each with its key.
-
-    ijson's events are put together here, not by `ijson.items`: that one holds the path of every event, which for
-    brackets within brackets grows with their square. And numbers are machine numbers, because the C parser ends the
-    program at an int of more than 4,300 digits.
-
-    Raises:
-        ValueError: where it is no JSON, or no more.
-    """
-    key, depth, built = None, 0, ijson.ObjectBuilder()
-    try:
-        for event, value in ijson.basic_parse(source, use_float=True):
-            depth -= event in _ENDS
-            if depth == 1 and event == "map_key":
-                key = value
-            elif depth:
-                built.event(event, value)
-                if depth == 1 and event not in _STARTS:
-                    yield key, built.value
-                    key, built, source.left = None, ijson.ObjectBuilder(), LARGEST
-            depth += event in _STARTS
-            if depth > DEEPEST:
-                raise ValueError(f"JSON nested more than {DEEPEST} deep")
-    except ijson.JSONError as error:
-        cause = source.end if isinstance(error, ijson.IncompleteJSONError) else ""
-        raise ValueError(cause or "no JSON from here on") from error
+_MARKS: Final = "ï»¿ÿþ"
+"""The bytes of byte order marks as letters of Latin-1."""
 
 
 def _plain(text: str) -> str:
@@ -88,7 +45,7 @@ def _read_elements(
     """Yield what `convert` makes of every element of a file of JSON; what it raises ValueError for is lost."""
     number = 0
     try:
-        for number, (_, value) in enumerate(_elements(_Metered(stream)), 1):
+        for number, (_, value) in enumerate(json_elements(stream), 1):
             try:
                 yield convert(value, Origin(name, line=number))
             except ValueError as error:
@@ -134,18 +91,8 @@ def _speaker(value: object, *names: str) -> str | None:
 
 
 def _head_text(head: bytes) -> str:
-    """Return the beginning of a file as text; none where it is no text."""
-    try:
-        return decode_text(head, cut=True)[0]
-    except ValueError:
-        return ""
-
-
-def _whole_text(stream: BinaryIO, most: int = LARGEST_FILE) -> str:
-    data = stream.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"larger than {most >> 20} MiB, which no file of this kind is")
-    return decode_text(data)[0]
+    """Return the beginning of a file with what is ASCII in it as it stands, which is all that is looked for."""
+    return head[:SNIFFED].replace(b"\0", b"").decode("latin-1").lstrip(_MARKS)
 
 
 _LIST: Final = re.compile(r"\s*\[\s*\{")
@@ -221,8 +168,8 @@ def _moment(value: object) -> float | None:
         return None
 
 
-_CONVERSATIONS: Final = re.compile(r"^conversations[^\S\n]*:[^\S\n]*(?:#.*)?$", re.MULTILINE)
-_CATEGORIES: Final = re.compile(r"^categories[^\S\n]*:", re.MULTILINE)
+_CONVERSATIONS: Final = re.compile(r"(?:^|[\r\n])conversations[ \t]*:[ \t]*(?:#[^\r\n]*)?(?:[\r\n]|$)")
+_CATEGORIES: Final = re.compile(r"(?:^|[\r\n])categories[ \t]*:")
 
 
 class ChatterBot:
@@ -230,18 +177,27 @@ class ChatterBot:
 
     The parser's events are looked at, and nothing is ever built of them: an alias cannot grow, a tag has no say, and
     `yes` and `42` are the text that stands there.
+
+    A list is a dialogue of successive turns, as ChatterBot documents it and trains on it. In some published files
+    (emotion, emociones, IA, psicologia) a list of more than two is a question with several answers; nothing in them
+    says so.
     """
 
     def sniff(self, head: bytes, name: str) -> float:
         """Look for the keys `conversations` and `categories` at the beginning of lines."""
         text = _head_text(head)
-        return (0.95 if _CATEGORIES.search(text) else 0.6) if _CONVERSATIONS.search(text) else 0.0
+        if "conversations" not in text or not _CONVERSATIONS.search(text):
+            return 0.0
+        return 0.95 if _CATEGORIES.search(text) else 0.6
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
         """Yield every conversation below every key but `categories`."""
         found = False
         try:
-            for line, turns in _conversations(_whole_text(stream, LARGEST_YAML)):
+            data = stream.read(LARGEST_YAML + 1)
+            if len(data) > LARGEST_YAML:
+                raise ValueError(f"larger than {LARGEST_YAML >> 20} MiB, which no file of this kind is")
+            for line, turns in _conversations(decode_text(data)[0]):
                 found = True
                 yield Lost(turns, line) if isinstance(turns, str) else Dialogue(turns, Origin(name, line=line))
         except yaml.YAMLError as error:
@@ -377,20 +333,37 @@ class DailyDialog:
 
     def sniff(self, head: bytes, name: str) -> float:
         """Look for the mark in most lines."""
-        lines = [line for line in _head_text(head).split("\n") if line.strip()]
-        return 0.95 if lines and sum(_END in line for line in lines) >= 0.8 * len(lines) else 0.0
+        text = _head_text(head)
+        if _END not in text:
+            return 0.0
+        lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
+        return 0.95 if sum(_END in line for line in lines) >= 0.8 * len(lines) else 0.0
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
         """Yield a dialogue for every line, with its punctuation put back where the file is tokenised."""
-        lines = _whole_text(stream).split("\n")
-        mend = detokenise if is_tokenised(lines) else _plain
-        for number, line in enumerate(lines, 1):
+        lines = text_lines(stream)
+        first = list(_first(lines))
+        mend = detokenise if is_tokenised(line for line in first if isinstance(line, str)) else _plain
+        for number, line in enumerate(chain(first, lines), 1):
+            if isinstance(line, Lost):
+                yield line
+                continue
             said = line.partition("\t")[0]
             turns = tuple(Turn(text) for text in map(mend, said.split(_END)) if text)
             if _END in said and turns:
                 yield Dialogue(turns, Origin(name, line=number))
             elif line.strip():
                 yield Lost(f"no {_END}" if _END not in said else "no turns", number)
+
+
+def _first(lines: Iterable[str | Lost]) -> Iterator[str | Lost]:
+    """Yield lines up to the one that makes them a sample."""
+    size = 0
+    for line in lines:
+        yield line
+        size += len(line) if isinstance(line, str) else 0
+        if size > SAMPLE:
+            return
 
 
 @hookimpl

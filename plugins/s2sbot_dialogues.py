@@ -32,11 +32,14 @@ LARGEST: Final = 4 * 2**20
 """Characters that a block of plain text may have before it is cut; a turn counts 200 more."""
 LONGEST_LINE: Final = 64 * 2**10
 """Characters of a line of plain text."""
-SNIFFED: Final = 16 * 2**10
-"""Bytes that say what a file is."""
+SNIFFED: Final = 8 * 2**10
+"""Bytes that say whether plain text is speech."""
 SAMPLE: Final = 200
 """Lines that say what the rest of a file of plain text is like."""
-MOST_LINES: Final = 2**31 - 1
+LOOKED_AT: Final = 12
+"""Objects that say whether a file of JSON is one of dialogues."""
+LAST_LINE: Final = 2**31 - 1
+"""The largest number of a line that a packed corpus can hold."""
 
 
 def _plain(text: str) -> str:
@@ -79,6 +82,7 @@ _PAIRS: Final = (
     ("instruction", "response"),
     ("question", "answer"),
 )
+_GAP: Final = re.compile(r"[\s,]*")
 _BEGINNING: Final = re.compile(rf'"(?:{"|".join(_TURNS)})"\s*:\s*\[\s*["{{]')
 
 
@@ -91,7 +95,7 @@ def _item(value: object, name: str, line: int) -> Dialogue | Exchange | Lost:
     origin = Origin(name, line=line)
     if isinstance(value.get("file"), str):
         number, seconds = value.get("line"), _number(value.get("seconds"))
-        known = isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MOST_LINES
+        known = isinstance(number, int) and not isinstance(number, bool) and 0 < number <= LAST_LINE
         origin = Origin(_name(value["file"]), number if known else None, seconds)
     try:
         key = next((key for key in _TURNS if key in value), None)
@@ -167,13 +171,13 @@ class Jsonl:
     def sniff(self, head: bytes, name: str) -> float:
         """Look for turns or pairs in what of the first lines, or of the array, is whole."""
         found: list[Dialogue | Exchange | Lost] = []
-        first, stream = first_character(io.BytesIO(head[:SNIFFED]))
-        with suppress(ValueError):  # the head of a file breaks off
+        first, stream = first_character(io.BytesIO(head))
+        with suppress(ValueError, RecursionError):  # the head of a file breaks off
             if first == "{":
-                lines = list(islice(text_lines(stream), 20))
+                lines = list(islice(text_lines(stream), LOOKED_AT))
                 found += _json_lines(lines[:-1] or lines, name)
             elif first == "[":
-                found += (_item(value, name, 1) for _, value in islice(json_elements(stream), 20))
+                found += (_item(value, name, 1) for value in islice(_first_values(head), LOOKED_AT))
         good = sum(not isinstance(item, Lost) for item in found)
         if good or first not in ("{", "["):
             return 0.9 if good and good >= 0.8 * len(found) else 0.0
@@ -184,6 +188,16 @@ class Jsonl:
         """Yield a dialogue or an exchange for every object."""
         first, stream = first_character(stream)
         yield from _array(stream, name) if first == "[" else _json_lines(text_lines(stream), name)
+
+
+def _first_values(head: bytes) -> Iterator[object]:
+    """Yield the first elements of an array; what is as short as a head needs none of the care of `json_elements`."""
+    text = head.decode(json.detect_encoding(head[:4]), "replace")
+    decoder = json.JSONDecoder(parse_constant=_no_number)
+    place = text.find("[") + 1
+    while gap := _GAP.match(text, place):
+        value, place = decoder.raw_decode(text, gap.end())
+        yield value
 
 
 def _array(stream: BinaryIO, name: str) -> Iterator[Dialogue | Exchange | Lost]:

@@ -3,40 +3,46 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, BinaryIO
 
-import ijson  # type: ignore[import-untyped]
+from s2sbot import (
+    Dialogue,
+    Lost,
+    Origin,
+    PairReader,
+    Reader,
+    Turn,
+    decode_text,
+    first_character,
+    hookimpl,
+    json_elements,
+    text_lines,
+)
 
-from s2sbot import Dialogue, Lost, Origin, PairReader, Reader, Turn, decode_text, hookimpl
-
-WHATSAPP_SILENCE = 6 * 3600.0
-DISCORD_SILENCE = 30 * 60.0
+WHATSAPP_SILENCE, DISCORD_SILENCE = 6 * 3600.0, 30 * 60.0
 """Seconds without a message after which the next one answers nothing."""
-LARGEST_FILE = 64 * 2**20
-LARGEST_MESSAGE = 16 * 2**20
-"""Bytes of JSON from the end of one message to the end of the next."""
-DEEPEST = 64
-MOST_MESSAGES = 10_000
-"""Messages of one dialogue, which goes on in another one where nobody is ever silent."""
-
-
-def _read_text(stream: BinaryIO, start: bytes = b"") -> str:
-    if len(data := start + stream.read(LARGEST_FILE + 1 - len(start))) > LARGEST_FILE:
-        raise ValueError(f"larger than {LARGEST_FILE} bytes, more than is read of a chat")
-    return decode_text(data)[0]
+SNIFFED = 8 * 2**10
+"""Bytes that say what a file is."""
+LARGEST_MESSAGE = 64 * 2**10
+"""Characters of a message of several lines, which neither program takes more of, and of what is before the first."""
+MOST_MESSAGES, LARGEST_DIALOGUE = 10_000, 4 * 2**20
+"""Messages and characters of one dialogue, which goes on in another one where nobody is ever silent."""
+MOST_HELD = 20_000
+"""Messages whose dates tell the order of day and month."""
 
 
 def _head(head: bytes) -> str:
+    """Return the beginning of a file; no letter of an old encoding is needed to know it."""
     try:
-        return decode_text(head, cut=True)[0].lstrip("\ufeff")
+        text = decode_text(head[:SNIFFED], cut=True)[0] if 0 in head else head[:SNIFFED].decode("utf-8", "ignore")
     except ValueError:
         return ""
+    return text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 _SPACE = "[ \\t\\xa0\\u2009\\u202f]"
@@ -128,19 +134,19 @@ def date_order(moments: Sequence[_Moment]) -> _Order:
     return MONTH_FIRST if moments[0].separator == "/" and any(moment.halves for moment in moments) else DAY_FIRST
 
 
-def _dialogues(messages: Iterable[_Message | Lost], name: str, silence: float) -> Iterator[Dialogue | Lost]:
-    """Yield dialogues, each turn what one person writes before another one does; a list has dates of unknown order."""
-    held = messages if isinstance(messages, list) else []
+def _dialogues(messages: Iterator[_Message | Lost], name: str, silence: float) -> Iterator[Dialogue | Lost]:
+    """Yield dialogues, each turn what one person writes before another one does."""
+    held = list(_first(messages))
     order = date_order([message.when for message in held if isinstance(message, _Message)])
     turns: list[tuple[float, list[_Message]]] = []
     first: float | None = None
-    last, count = 0.0, 0
+    last, count, size = 0.0, 0, 0
 
     def dialogue() -> Dialogue:
         said = (Turn("\n".join(one.text for one in part), part[0].speaker, start) for start, part in turns)
         return Dialogue(tuple(said), Origin(name, line=turns[0][1][0].line))
 
-    for message in messages:
+    for message in chain(held, messages):
         seconds = message.when.since(order) if isinstance(message, _Message) else None
         if isinstance(message, Lost) or seconds is None:
             yield message if isinstance(message, Lost) else Lost("there is no such date", message.line)
@@ -148,10 +154,10 @@ def _dialogues(messages: Iterable[_Message | Lost], name: str, silence: float) -
         first = seconds if first is None else first
         if not message.speaker or not message.text:
             continue
-        if turns and (abs(seconds - last) > silence or count == MOST_MESSAGES):
+        if turns and (abs(seconds - last) > silence or count == MOST_MESSAGES or size > LARGEST_DIALOGUE):
             yield dialogue()
-            turns, count = [], 0
-        last, count = seconds, count + 1
+            turns, count, size = [], 0, 0
+        last, count, size = seconds, count + 1, size + len(message.text)
         if not turns or turns[-1][1][0].speaker != message.speaker:
             turns.append((seconds - first, []))
         turns[-1][1].append(message)
@@ -159,6 +165,41 @@ def _dialogues(messages: Iterable[_Message | Lost], name: str, silence: float) -
         raise ValueError("no message in it")
     if turns:
         yield dialogue()
+
+
+def _first(messages: Iterator[_Message | Lost]) -> Iterator[_Message | Lost]:
+    """Yield so many messages that their dates tell enough, and no more than can be held."""
+    size = 0
+    for message in islice(messages, MOST_HELD):
+        yield message
+        size += len(message.text) if isinstance(message, _Message) else 0
+        if size > LARGEST_DIALOGUE:
+            return
+
+
+def _gathered(lines: Iterable[_Message | str | Lost], written: Callable[[str], str]) -> Iterator[_Message | Lost]:
+    """Yield the messages that begin in some lines, each with what `written` makes of it and of those that follow."""
+    entry: _Message | None = None
+    texts: list[str] = []
+    size = 0
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, Lost):
+            yield line
+        elif isinstance(line, _Message):
+            if entry:
+                yield replace(entry, text=written("\n".join(texts)))
+            entry, texts, size = line, [line.text], len(line.text)
+        elif (size := size + len(line) + 1) <= LARGEST_MESSAGE:
+            if entry is None and line.strip() and not texts:
+                yield Lost("text before the first message", number)
+            texts += [line] * bool(entry or line.strip())
+        elif entry is None:
+            return
+        elif entry.speaker:
+            yield Lost(f"a message of more than {LARGEST_MESSAGE} characters", entry.line)
+            entry, texts = replace(entry, speaker=None), []
+    if entry:
+        yield replace(entry, text=written("\n".join(texts)))
 
 
 def _only_links(text: str) -> bool:
@@ -203,7 +244,9 @@ class WhatsApp:
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
         """Yield dialogues, cut where nobody writes for more than six hours; their lines are those of the file."""
-        yield from _dialogues(list(_whatsapp(_read_text(stream))), name, WHATSAPP_SILENCE)
+        lines = enumerate(text_lines(stream), 1)
+        begun = (line if isinstance(line, Lost) else _stamped(number, line) or line for number, line in lines)
+        yield from _dialogues(_gathered(begun, _written), name, WHATSAPP_SILENCE)
 
 
 def _stamped(number: int, line: str) -> _Message | None:
@@ -220,27 +263,10 @@ def _stamped(number: int, line: str) -> _Message | None:
     return _Message(number, moment, speaker, text[1:])
 
 
-def _whatsapp(text: str) -> Iterator[_Message | Lost]:
-    """Yield the messages of an export with the lines that go on with them."""
-    entry: _Message | None = None
-    lines: list[str] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if begun := _stamped(number, line):
-            if entry:
-                yield replace(entry, text=_written(lines))
-            entry, lines = begun, [begun.text]
-        elif entry or line.strip():
-            if not entry and not lines:
-                yield Lost("text before the first message", number)
-            lines.append(line)
-    if entry:
-        yield replace(entry, text=_written(lines))
-
-
-def _written(lines: list[str]) -> str:
+def _written(text: str) -> str:
     """Return what a person wrote; a line that begins with a left-to-right mark is the program's own."""
     kept = []
-    for line in lines:
+    for line in text.split("\n"):
         if line.startswith("\u200e"):
             continue
         line = _MARKS.sub("", _MENTION.sub("", line)).strip()
@@ -285,13 +311,14 @@ class Discord:
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Dialogue | Lost]:
         """Yield dialogues, cut where nobody writes for more than half an hour."""
-        start = stream.read(2**12)
-        bare = start.removeprefix(b"\xef\xbb\xbf").lstrip()
-        if bare.startswith(b"{") and b'"' in bare:
-            messages: Iterable[_Message | Lost] = _discord_json(_Watched(bare, stream))
+        first, stream = first_character(stream)
+        lines = text_lines(stream)
+        if first == "{":
+            messages = _discord_json(stream)
+        elif isinstance(begin := next(lines, ""), str) and _CSV.match(begin):
+            messages = _discord_csv(lines)
         else:
-            text = _read_text(stream, start).lstrip("\ufeff")
-            messages = list(_discord_csv(text) if _CSV.match(text) else _discord_text(text))
+            messages = _gathered(_discord_text(chain([begin], lines)), _plain)
         yield from _dialogues(messages, name, DISCORD_SILENCE)
 
 
@@ -302,74 +329,47 @@ def _header(number: int, line: str) -> _Message | None:
     return _Message(number, when, match[2].removesuffix(" (pinned)").strip(), "") if match and when else None
 
 
-def _discord_text(text: str) -> Iterator[_Message | Lost]:
-    """Yield the messages of plain text, each below a blank line and without what is attached to it."""
-    entry: _Message | None = None
-    lines: list[str] = []
+def _discord_text(lines: Iterable[str | Lost]) -> Iterator[_Message | str | Lost]:
+    """Yield the messages that begin in a line below a blank one, and all other lines, those of attachments as empty."""
     blank, attached = True, False
-    for number, line in enumerate([*text.split("\n"), "=" * 20], 1):
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, Lost):
+            yield line
+            continue
         begun = _header(number, line) if blank else None
-        if begun or line.startswith("=" * 20):
-            if entry:
-                yield replace(entry, text=_plain("\n".join(lines)))
-            entry, lines, attached = begun, [], False
-        attached = attached or (blank and _BLOCK.fullmatch(line) is not None)
-        lines += [line] * (not attached and not begun)
-        blank = not line.strip() or line.startswith("=" * 20)
+        ruled = line.startswith("=" * 20)
+        attached = not begun and (attached or ruled or (blank and _BLOCK.fullmatch(line) is not None))
+        yield begun or ("" if attached else line)
+        blank = not line.strip() or ruled
 
 
-def _discord_csv(text: str) -> Iterator[_Message | Lost]:
-    rows = csv.reader(io.StringIO(text), strict=True)
-    line = 1
+def _discord_csv(lines: Iterable[str | Lost]) -> Iterator[_Message | Lost]:
+    """Yield the messages below the first line; one of which a line is lost, which a zero byte marks, is lost."""
+    rows = csv.reader((f"\0{line.cause}\n" if isinstance(line, Lost) else f"{line}\n" for line in lines), strict=True)
+    line = 2
     try:
         for row in rows:
-            if line > 1 and row:
-                when = _when(row[2]) if len(row) > 3 else None
-                yield Lost("no message", line) if when is None else _Message(line, when, row[1].strip(), _plain(row[3]))
-            line = rows.line_num + 1
+            lost = "".join(row).partition("\0")[2].partition("\n")[0]
+            when = _when(row[2]) if len(row) > 3 else None
+            if when and not lost:
+                yield _Message(line, when, row[1].strip(), _plain(row[3]))
+            elif row:
+                yield Lost(lost or "no message", line)
+            line = rows.line_num + 2
     except csv.Error as error:
         yield Lost(f"breaks off: {error}", line)
 
 
-@dataclass(slots=True)
-class _Watched:
-    """Passes a stream on, and refuses one that goes on for too long after the last message."""
-
-    start: bytes
-    stream: BinaryIO
-    since: int = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self.start if size and self.start else self.stream.read(size)
-        self.start = self.start if not size else b""
-        self.since += len(data)
-        if self.since > LARGEST_MESSAGE:
-            raise ValueError(f"one message of it is larger than {LARGEST_MESSAGE} bytes, or there is none")
-        return data
-
-
-def _discord_json(stream: _Watched) -> Iterator[_Message | Lost]:
-    """Yield what people wrote, as it comes."""
+def _discord_json(stream: BinaryIO) -> Iterator[_Message | Lost]:
+    """Yield the messages, as they come."""
     number = 0
-    events = ijson.parse(_shallow(ijson.basic_parse(stream, use_float=True)))
     try:
-        for number, item in enumerate(ijson.items(events, "messages.item"), 1):
-            stream.since = 0
+        for number, (_, item) in enumerate(json_elements(stream, under="messages"), 1):
             yield _message(item, number)
-    except (ijson.JSONError, OverflowError) as error:
+    except ValueError as error:
         if not number:
-            raise ValueError("damaged JSON") from error
-        yield Lost("breaks off: damaged JSON", number)
-
-
-def _shallow(events: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Pass events on as long as they are not deep: the path that each gets is as long as it is deep."""
-    depth = 0
-    for event in events:
-        depth += event[0].startswith("start_") - event[0].startswith("end_")
-        if depth > DEEPEST:
-            raise ValueError(f"JSON more than {DEEPEST} deep")
-        yield event
+            raise
+        yield Lost(f"breaks off: {error}", number + 1)
 
 
 def _message(item: Any, number: int) -> _Message | Lost:
@@ -379,7 +379,7 @@ def _message(item: Any, number: int) -> _Message | Lost:
         if when is None:
             return Lost("a message without a time", number)
         written = not author.get("isBot") and item.get("type", "Default") in ("Default", "Reply")
-        names = [f"@{one.get('nickname') or one.get('name')}" for one in item.get("mentions") or ()]
+        names = [f"@{one.get('nickname') or one.get('name')}" for one in islice(item.get("mentions") or (), 100)]
         for name in sorted(names, key=len, reverse=True):
             text = text.replace(name, "")
         return _Message(number, when, author["name"].strip() if written else None, _plain(text))

@@ -223,6 +223,8 @@ def join_words(words: Sequence[str]) -> str:
 
 def _start(head: bytes) -> str:
     """Return the text of a file's head, nothing where it is no XML."""
+    if head[:64].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")[:1] != b"<":
+        return ""
     try:
         text = decode_text(head, cut=True)[0].lstrip("\ufeff \n\t")
     except ValueError:

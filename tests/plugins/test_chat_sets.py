@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,9 +16,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from s2sbot_chat_sets import (
-    DEEPEST,
-    LARGEST,
     LARGEST_YAML,
+    SAMPLE,
     ChatterBot,
     ChitChat,
     ConvAI2,
@@ -28,6 +28,8 @@ from s2sbot_chat_sets import (
 
 from s2sbot import Dialogue, Lost, Origin, Turn
 from s2sbot.testing import check_reader
+from s2sbot.text.encoding import LONGEST_LINE
+from s2sbot.text.json_stream import DEEPEST, LARGEST_ELEMENT
 
 ROOT = Path(__file__).parents[2]
 CONVAI2 = [
@@ -231,7 +233,7 @@ def test_a_file_that_breaks_off_is_read_up_to_there(backend, kind, data):
     [
         (b"[" * 100_000, f"JSON nested more than {DEEPEST} deep"),
         (b"[" * 100_000 + b"]" * 100_000, f"JSON nested more than {DEEPEST} deep"),
-        (b'"' + b"x" * (2 * LARGEST) + b'"', f"a dialogue of more than {LARGEST >> 20} MiB"),
+        (b'"' + b"x" * (2 * LARGEST_ELEMENT) + b'"', "one element is larger than 4 MiB"),
         (b"NaN", "no JSON from here on"),
     ],
     ids=lambda value: value[:9],
@@ -357,7 +359,7 @@ def test_yaml_without_conversations_is_a_value_error(data):
 
 
 def test_no_such_file_is_that_large():
-    with pytest.raises(ValueError, match="larger than 4 MiB"):
+    with pytest.raises(ValueError, match="larger than 1 MiB"):
         read(ChatterBot, b"#" * (LARGEST_YAML + 1))
 
 
@@ -456,6 +458,36 @@ def test_nothing_but_white_space_changes_in_any_text(text):
     assert "".join(detokenise(text).split()) == "".join(text.split())
 
 
+def test_lines_that_are_lost():
+    assert read(DailyDialog, "Où ? __eou__\n".encode() * 9 + b"caf\xe9 __eou__\n" + b"Oui. __eou__\n")[8:] == [
+        Dialogue((Turn("Où ?"),), Origin("x", line=9)),
+        Lost("not UTF-8", 10),
+        Dialogue((Turn("Oui."),), Origin("x", line=11)),
+    ]
+    assert read(DailyDialog, b"a __eou__ " * (LONGEST_LINE // 9) + b"\nWho? __eou__") == [
+        Lost(f"longer than {LONGEST_LINE} bytes", 1),
+        Dialogue((Turn("Who?"),), Origin("x", line=2)),
+    ]
+
+
+def test_a_file_of_any_length_is_read_in_little_memory():
+    class Long(io.RawIOBase):
+        left = 400
+
+        def read(self, size=-1):
+            self.left -= 1
+            return (b"Well , yes . __eou__ " + b"x" * 5_000 + b" . __eou__\n") * 10 * (self.left >= 0)
+
+    tracemalloc.start()
+    try:
+        found = sum(texts(item)[0] == "Well, yes." for item in DailyDialog().read(Long(), "x"))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == 4_000
+    assert peak < 8 * SAMPLE < 4_000 * 5_000
+
+
 def test_what_is_tokenised():
     assert is_tokenised(["Well , yes . No .", "Mr. Smith , please ."])
     assert not is_tokenised(["Well, yes. No ."])
@@ -494,8 +526,11 @@ def test_the_contract_of_readers(kind, data):
 
 @EVERY
 def test_each_knows_its_own_files_and_no_others(kind, data):
-    assert kind().sniff(data, "x") > 0.9
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"):
+        assert kind().sniff(data.decode().encode(encoding), "x") > 0.9
+        assert read(kind, data.decode().encode(encoding)) == read(kind, data)
     assert kind().sniff(data.replace(b"\n", b"\r\n"), "x") > 0.9
+    assert kind().sniff(data.replace(b"\n", b"\r"), "x") > 0.9
     others = [other for owner, other in KINDS if owner is not kind]
     others += [b"", b"words\n", b"[Script Info]\n", b'{"turns": ["Hi."]}\n', b'[{"turns": ["Hi."]}]', b"a\tb\n"]
     others += [b"services:\n  web:\n    image: x\n", b'{"name": {"a": [1]}}', b"version: 1\nconversations_of: x\n"]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from s2sbot import PairReader, Reader
 from s2sbot.plugins import FIRST_PARTY, Plugins
 from s2sbot.testing import model_checks, reader_checks, tokenizer_checks
 from s2sbot.testing.tokenizer import SAMPLE_LINES
 
+ROOT = Path(__file__).parents[2]
 SIZES = ("hidden_size", "embedding_size", "size")
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -67,7 +72,99 @@ LRC = "[ti:A song]\n[00:01.00]Hello.\n[00:03.00][00:09.00]Once more.\n"
 MPL2 = "[10][25]Hello.\n[30][40]/Two lines,|one cue.\n"
 TMPLAYER = "00:00:01:Hello.\n00:00:03:Two lines,|one cue.\n"
 TSV = "où ?\twhere?\nnon\tno\t# note\n"
-SAMPLES: dict[str, dict[str, str | tuple[str, str]]] = {
+JSONL = """{"turns": ["Hi.", {"text": "Où ?", "speaker": "Ann", "start": 2.5}], "file": "film.srt", "group": "film"}
+{"messages": [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "That."}]}
+{"source": "Where?", "target": "There.", "context": ["Look!"], "file": "film.srt", "line": 7, "seconds": 1.5}
+"""
+BLOCKS = """How are you?
+Fine, thank you.
+
+Where is it?
+There.
+
+- Who?
+- Me.
+"""
+NAMED = "Ann: Hi, who is it?\nBob: Me.\nAnn: Well?\nBob: Nothing.\n"
+DAILYDIALOG = "Who ' s there ? __eou__ It ’ s me , Ann . __eou__\t1\t2 1\nReally ? __eou__ Don ’ t ask .\n"
+CONVAI2 = """[{"dialog": [{"id": 0, "sender": "participant1", "text": "Hi there."},
+{"id": 1, "sender": "participant2", "text": "Hello."}], "participant1_id": {"class": "User", "user_id": "User 7"}},
+{"dialogId": 3, "context": "A passage.", "thread": [{"userId": "Bob", "text": "Hm."},
+{"userId": "Ann", "text": "So?"}]}]
+"""
+CHITCHAT = """{"a-1": {"messages": [[{"text": "Hello", "timestamp": "2018-05-02T19:38:15Z", "sender": "x"}],
+[{"text": "Good!", "timestamp": "2018-05-02T19:39:00Z", "sender": "y"}]], "prompt": "What is new?"}}
+"""
+CHATTERBOT = "categories:\n- greetings\nconversations:\n- - Hi\n  - Hello,\n    you\n- - Ready?\n  - yes\n  - 42\n"
+ANDROID = """12/31/20, 9:15 PM - Messages and calls are end-to-end encrypted. Tap to learn more.
+12/31/20, 9:15 PM - Ann: Are you there?
+12/31/20, 9:16 PM - Bob Ross: Yes: always.
+And I have
+three lines.
+12/31/20, 9:17 PM - Ann: <Media omitted>
+"""
+IOS = """[31.12.20, 21:15:03] Ann: Bist du da?
+[31.12.20, 21:15:30] Ann: \u200eBild weggelassen
+[31.12.20, 21:16:03] ~\u202fBob: Ja.
+"""
+RULE = "=" * 62
+DISCORD_TEXT = f"""{RULE}
+Guild: Us
+Channel: Text / general
+{RULE}
+
+[31-Dec-20 09:15 PM] ann#1234
+Are you there?
+
+[31-Dec-20 09:16 PM] Bob
+Yes.
+
+{{Attachments}}
+https://example.org/a.png
+
+{RULE}
+Exported 2 message(s)
+{RULE}
+"""
+DISCORD_TABLE = """AuthorID,Author,Date,Content,Attachments,Reactions
+"1","ann","2020-12-31T21:15:03.1230000+00:00","Are you there?","",""
+"2","bob","2020-12-31T21:16:03.1230000+00:00","Yes, ""always"",
+here.","",""
+"""
+DISCORD_JSON = """{"guild": {"id": "1", "name": "Us"}, "channel": {"id": "2", "name": "general"}, "messages": [
+{"id": "1", "type": "Default", "timestamp": "2020-12-31T21:15:03.123+00:00", "content": "Are you there?",
+"author": {"id": "1", "name": "ann", "isBot": false}, "mentions": []},
+{"id": "2", "type": "Reply", "timestamp": "2020-12-31T21:16:03.123+00:00", "content": "Yes, @Ann, always.",
+"author": {"id": "2", "name": "bob", "isBot": false}, "mentions": [{"id": "1", "name": "ann", "nickname": "Ann"}]}
+], "messageCount": 2}
+"""
+OPUS = """<?xml version="1.0"?>
+<document id="4296906">
+<s id="1"><time id="T1S" value="00:00:05,897" />Where were you?<time id="T1E" value="00:00:08,654" /></s>
+<s id="2"><time id="T2S" value="00:01:00,000" /><w id="2.1">Home</w><w id="2.2">.</w></s>
+<s id="3">And you?<time id="T2E" value="00:01:02,000" /></s>
+</document>
+"""
+TMX = """<?xml version="1.0"?>
+<tmx version="1.4"><header srclang="en" segtype="sentence" datatype="plaintext" />
+<body>
+<tu><tuv xml:lang="en"><seg>Where?</seg></tuv><tuv xml:lang="fr"><seg>Où ?</seg></tuv></tu>
+<tu><tuv xml:lang="en"><seg>Not <ph>x</ph>here.</seg></tuv><tuv xml:lang="fr"><seg>Pas ici.</seg></tuv></tu>
+</body></tmx>
+"""
+CORNELL = (
+    b"""u0 +++$+++ u2 +++$+++ m0 +++$+++ ['L1', 'L2', 'L3']
+u3 +++$+++ u4 +++$+++ m7 +++$+++ ['L9', 'L10']
+""",
+    b"""L10 +++$+++ u4 +++$+++ m7 +++$+++ REX +++$+++ Sit <u>down</u> &amp; wait.
+L9 +++$+++ u3 +++$+++ m7 +++$+++ \xc9LISE +++$+++ D\xe9j\xe0 vu?
+L3 +++$+++ u0 +++$+++ m0 +++$+++ BIANCA +++$+++ Left.
+L2 +++$+++ u2 +++$+++ m0 +++$+++ CAMERON +++$+++ They do to!
+L1 +++$+++ u0 +++$+++ m0 +++$+++ BIANCA +++$+++ They do not!
+""",
+)
+Sample = str | tuple[str, str] | tuple[bytes, bytes]
+SAMPLES: dict[str, dict[str, Sample]] = {
     "srt": {"a.srt": SRT},
     "vtt": {"a.vtt": VTT},
     "ass": {"a.ass": ASS},
@@ -81,14 +178,29 @@ SAMPLES: dict[str, dict[str, str | tuple[str, str]]] = {
     "tmplayer": {"a.txt": TMPLAYER},
     "tsv": {"a.tsv": TSV},
     "moses": {"train": ("où ?\nnon\n日本\n", "where?\nno\nJapan\n")},
+    "jsonl": {"a.jsonl": JSONL, "a.json": f"[{JSONL.strip().replace(chr(10), ', ')}]"},
+    "blocks": {"a.txt": BLOCKS, "b.txt": NAMED},
+    "dailydialog": {"a.txt": DAILYDIALOG},
+    "convai2": {"a.json": CONVAI2},
+    "chitchat": {"a.json": CHITCHAT},
+    "chatterbot": {"a.yml": CHATTERBOT},
+    "whatsapp": {"a.txt": ANDROID, "b.txt": IOS},
+    "discord": {"a.txt": DISCORD_TEXT, "a.csv": DISCORD_TABLE, "a.json": DISCORD_JSON},
+    "opus": {"a.xml": OPUS},
+    "tmx": {"a.tmx": TMX},
+    "cornell": {"movie_conversations.txt": CORNELL},
 }
-"""Files of every kind that a reader reads, by name; a pair of them for a reader of pairs."""
+"""Files of every kind that a reader reads, by name, in UTF-8 and in UTF-16; two for a reader of pairs; bytes as is."""
 
 
 def shipped(kind: str) -> list[str]:
     plugins = Plugins()
     offers = {"model": plugins.models, "tokenizer": plugins.tokenizers, "reader": plugins.reader_offers}[kind]()
     return [name for name, offer in offers.items() if offer.distribution == FIRST_PARTY]
+
+
+def offered(name: str) -> type[Reader] | type[PairReader]:
+    return Plugins().reader_offers()[name].value
 
 
 def failures(findings) -> dict[str, str]:
@@ -118,19 +230,47 @@ def test_tokenizer(name: str) -> None:
     assert failures(tokenizer_checks(kind, ["One line, and no more."])) == {}
 
 
+def encoded(sample: Sample) -> Iterator[tuple[str, bytes | tuple[bytes, bytes]]]:
+    """Yield a sample in every encoding that it may have, as bytes."""
+    sides = sample if isinstance(sample, tuple) else (sample,)
+    for encoding in ("utf-8", "utf-16"):
+        data = [side if isinstance(side, bytes) else side.encode(encoding) for side in sides]
+        yield encoding, (data[0], data[1]) if len(data) == 2 else data[0]
+
+
 @pytest.mark.parametrize("name", shipped("reader"))
 def test_reader(name: str) -> None:
     kind = Plugins().reader_offers()[name].value
-    assert name in SAMPLES, f"write a file that the reader {name!r} reads into SAMPLES"
+    assert SAMPLES.get(name), f"write a file that the reader {name!r} reads into SAMPLES"
     for title, sample in SAMPLES[name].items():
-        for encoding in ("utf-8", "utf-16"):
-            texts = sample if isinstance(sample, tuple) else (sample,)
-            sides = tuple(text.encode(encoding) for text in texts)
-            data = sides if len(sides) == 2 else sides[0]
+        for encoding, data in encoded(sample):
             assert failures(reader_checks(kind, data, title)) == {}, f"{title} in {encoding}"
 
 
+@pytest.mark.parametrize("name", [name for name in shipped("reader") if issubclass(offered(name), Reader)])
+def test_every_sample_is_taken_for_what_it_is(name: str) -> None:
+    readers = {other: offered(other)() for other in shipped("reader") if issubclass(offered(other), Reader)}
+    for title, sample in SAMPLES[name].items():
+        for encoding, data in encoded(sample):
+            scores = {other: reader.sniff(data[: 2**16], title) for other, reader in readers.items()}
+            assert max(sorted(scores), key=scores.__getitem__) == name, f"{title} in {encoding}"
+
+
 def test_all_that_ships_is_found() -> None:
-    assert {"attention"} <= set(shipped("model"))
-    assert {"bytes", "characters", "sentencepiece", "words"} <= set(shipped("tokenizer"))
-    assert set(SAMPLES) <= set(shipped("reader"))
+    """Compare with what the files of the plugins offer themselves, so that nobody need be told of a new one."""
+    for kind, hook in (
+        ("model", "register_models"),
+        ("tokenizer", "register_tokenizers"),
+        ("reader", "register_readers"),
+    ):
+        modules = [importlib.import_module(path.stem) for path in (ROOT / "plugins").glob("*.py")]
+        offered_names = {name for module in modules if hasattr(module, hook) for name in getattr(module, hook)()}
+        assert offered_names == set(shipped(kind)), kind
+        assert len(offered_names) >= 4, kind
+    assert set(SAMPLES) == set(shipped("reader"))
+
+
+def test_a_new_reader_without_a_sample_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(SAMPLES, "srt")
+    with pytest.raises(AssertionError, match="write a file that the reader 'srt' reads"):
+        test_reader("srt")

@@ -2,21 +2,19 @@
 
 import io
 import json
-import math
 import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
 import ijson
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from s2sbot_dialogues import LONGEST_LINE, Blocks, Jsonl
 
 from s2sbot import Dialogue, Exchange, Lost, Origin, Turn
-from s2sbot.preparation.lines import Row
-from s2sbot.preparation.packing import _as_json
-from s2sbot.preparation.reading import ReadShard
+from s2sbot.cli import main
 from s2sbot.testing import check_reader
 from s2sbot.text.encoding import LONGEST_LINE as LONGEST_JSON
 from s2sbot.text.json_stream import DEEPEST, LARGEST_ELEMENT
@@ -123,7 +121,7 @@ def test_origin_and_group_are_taken_over():
     assert one({**pair, "line": 7, "seconds": 2}).origin == Origin("film.srt", 7, 2.0)
     assert one({**pair, "file": 3, "line": 7}).origin == Origin("x", line=1)
     assert one({**pair, "line": True, "seconds": "2"}).origin == Origin("film.srt")
-    assert one({**pair, "line": 0, "seconds": 1e400}).origin == Origin("film.srt")
+    assert one({**pair, "line": 0, "seconds": None}).origin == Origin("film.srt")
     assert one({**pair, "line": 2**31}).origin == Origin("film.srt")
     assert one({**pair, "file": "a  b\n\x1bc\ud800"}).origin == Origin("a  b  c?")
     assert [one({**turns, "group": group}).group for group in (7, " ", "", None, ["a"])] == ["7", " ", None, None, None]
@@ -341,19 +339,29 @@ def test_what_is_written_is_read_back(items, escaped):
     assert read(f"[{', '.join(lines)}]") == items
 
 
-@given(st.lists(EXCHANGE, min_size=1))
-def test_the_texts_beside_a_packed_corpus_are_read_back(exchanges):
-    shard = ReadShard((), (), tuple(one.origin.file for one in exchanges))
-    rows = [
-        Row("valid", 0, one.source, one.target, one.context, -1, 0, number, *place(one.origin), 0, 0)
-        for number, one in enumerate(exchanges)
+def test_the_texts_beside_a_prepared_corpus_are_read_back(tmp_path):
+    names = ["film  one.srt", "a/b.srt", "é.srt", "d.srt", "e.srt", "f.srt"]
+    given = [
+        Exchange(
+            f"Where is number {place}?",
+            f"It lies behind {place * 7 + number} houses.",
+            ("Look there!", f"I see {place}.")[: place % 3],
+            Origin(f"{number}/{name}", place + 1 if place % 2 else None, place / 4 if place % 4 > 1 else None),
+        )
+        for number, name in enumerate(names)
+        for place in range(20)
     ]
-    assert read(b"".join(_as_json(row, shard) for row in rows), "valid.jsonl") == exchanges
-
-
-def place(origin):
-    """Return a line and a time as they are packed."""
-    return origin.line or 0, math.nan if origin.seconds is None else origin.seconds
+    for number in range(len(names)):
+        lines = [json.dumps(described(one)) for one in given[20 * number : 20 * number + 20]]
+        (tmp_path / f"{number}.jsonl").write_text("\n".join(lines), "utf-8")
+    words = ["corpus", "prepare", str(tmp_path), "--out", str(tmp_path.with_name("out")), "--tokenizer", "bytes"]
+    done = CliRunner().invoke(main, [*words, "--workers", "1", "--test-share", "0.2", "--set", "data.context_turns=2"])
+    assert done.exit_code == 0, done.output
+    for side in ("valid", "test"):
+        data = tmp_path.with_name("out").joinpath(f"{side}.jsonl").read_bytes()
+        found = read(data, f"{side}.jsonl")
+        assert found and set(found) <= set(given)
+        assert Jsonl().sniff(data[: 2**16], f"{side}.jsonl") == 0.9
 
 
 @pytest.mark.parametrize("kind", [Jsonl, Blocks])

@@ -4,16 +4,17 @@ import csv
 import io
 import json
 import re
+import tracemalloc
 from datetime import datetime, timedelta
+from itertools import islice
 
 import pytest
 import s2sbot_exports
 from hypothesis import given
 from hypothesis import strategies as st
 from s2sbot_exports import (
-    DEEPEST,
     DISCORD_SILENCE,
-    LARGEST_FILE,
+    LARGEST_DIALOGUE,
     LARGEST_MESSAGE,
     WHATSAPP_SILENCE,
     Discord,
@@ -23,6 +24,8 @@ from s2sbot_exports import (
 
 from s2sbot import Dialogue, Lost, Origin, Turn
 from s2sbot.testing import check_reader
+from s2sbot.text.encoding import LONGEST_LINE
+from s2sbot.text.json_stream import DEEPEST, LARGEST_ELEMENT
 
 LRM, NARROW = "\u200e", "\u202f"
 ANDROID = """12/31/20, 9:15 PM - Messages and calls are end-to-end encrypted. Tap to learn more.
@@ -304,10 +307,86 @@ class Endless(io.RawIOBase):
         return data
 
 
-@pytest.mark.parametrize(("reader", "start"), [(WhatsApp, b""), (Discord, b"")])
-def test_no_chat_is_that_large(reader, start):
-    with pytest.raises(ValueError, match=f"larger than {LARGEST_FILE} bytes"):
-        list(reader().read(Endless(start, b"\n"), "x"))
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("reader", [WhatsApp, Discord])
+@pytest.mark.parametrize("line", [b"\n", b"word word\n"])
+def test_what_has_no_message_is_not_read_to_its_end(reader, line):
+    with pytest.raises(ValueError, match="no message in it"):
+        list(reader().read(Endless(line, line), "x"))
+
+
+STAMPS = {
+    "whatsapp": (WhatsApp, "", "[{:%d.%m.%Y, %H:%M:%S}] {}: {}\n"),
+    "text": (Discord, "=" * 62 + "\nGuild: Us\nChannel: a\n" + "=" * 62 + "\n\n", "[{:%d.%m.%Y %H:%M}] {}\n{}\n\n"),
+    "table": (Discord, "AuthorID,Author,Date,Content\n", '"1","{1}","{0:%Y-%m-%dT%H:%M:%S}","{2}"\n'),
+    "json": (
+        Discord,
+        '{"guild": 1, "channel": 2, "messages": [',
+        '{{"timestamp": "{:%Y-%m-%dT%H:%M:%S}", "author": {{"name": "{}"}}, "content": "{}"}},',
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", STAMPS)
+def test_a_chat_without_end_is_read_in_little_memory(layout, monkeypatch):
+    monkeypatch.setattr(s2sbot_exports, "MOST_HELD", 100)
+    monkeypatch.setattr(s2sbot_exports, "MOST_MESSAGES", 100)
+    reader, start, line = STAMPS[layout]
+    pieces = "".join(line.format(datetime(2021, 1, 13), name, "word " * 1000) for name in "ab")
+    tracemalloc.start()
+    try:
+        items = reader().read(Endless(start.encode(), pieces.encode()), "x")
+        found = [len(item.turns) for item in islice(items, 12)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == [100] * 12
+    assert peak < 4e6 < 12 * 100 * 5_000
+
+
+def test_a_dialogue_of_large_messages_is_cut_sooner():
+    words = "word " * (LARGEST_MESSAGE // 5)
+    found = whatsapp("".join(f"31.12.20, 21:15 - {name}: {words}\n" for name in "ab" * 50))
+    sizes = [sum(len(turn.text) for turn in item.turns) for item in found]
+    assert len(sizes) == 2
+    assert LARGEST_DIALOGUE < sizes[0] < LARGEST_DIALOGUE + 2 * LARGEST_MESSAGE
+
+
+def test_a_message_without_end_is_lost_and_those_around_it_are_read():
+    chat = "31.12.20, 21:15 - Ann: Hi.\n31.12.20, 21:16 - Bob: Long.\n" + "word\n" * LARGEST_MESSAGE
+    assert whatsapp(f"{chat}31.12.20, 21:17 - Ann: Ho.\n") == [
+        Lost(f"a message of more than {LARGEST_MESSAGE} characters", 2),
+        Dialogue((Turn("Hi.\nHo.", "Ann", 0.0),), Origin("chat.txt", line=1)),
+    ]
+    text = "[31.12.20 21:15] Ann\nHi.\n\n[31.12.20 21:16] Bob\n" + "word\n" * LARGEST_MESSAGE
+    [lost, dialogue] = discord(f"{text}\n[31.12.20 21:17] Ann\nHo.\n")
+    assert lost == Lost(f"a message of more than {LARGEST_MESSAGE} characters", 4)
+    assert turns([dialogue]) == [("Ann", "Hi.\nHo.")]
+
+
+@pytest.mark.parametrize(("damage", "cause"), [(b"caf\xe9", "not UTF-8"), (b"x" * 2 * LONGEST_LINE, "longer than")])
+def test_a_line_that_is_lost_is_told_wherever_it_stands(damage, cause):
+    chat = "31.12.20, 21:15 - Ann: Où ?\n".encode() * 9 + damage + "\n31.12.20, 21:16 - Bob: Là.\n".encode()
+    lost, dialogue = whatsapp(chat)
+    assert (lost.line, lost.cause[:9]) == (10, cause[:9])
+    assert dialogue.turns[-1].text == "Là."
+    rows = TABLE.replace("Hm.", "Là.").encode().replace(b'",\nhere', b'"\n' + damage + b"\nhere")
+    items = discord(rows)
+    assert [(item.line, item.cause[:9]) for item in items if isinstance(item, Lost)] == [(3, cause[:9])]
+    assert turns(items) == [("ann", "Are you there?"), ("ann", "Là.")]
+    assert items[-1].origin.line == 7
+
+
+def test_the_order_of_dates_is_that_of_the_first_messages(monkeypatch):
+    text = "".join(f"{date}/20, 9:15 PM - Ann: Hi.\n" for date in ("1/2", "2/2", "20/2", "3/3"))
+
+    def days():
+        return [turn.start / 86400 for item in whatsapp(text) if isinstance(item, Dialogue) for turn in item.turns]
+
+    monkeypatch.setattr(s2sbot_exports, "MOST_HELD", 3)
+    assert days() == [0, 1, 19, 31]
+    monkeypatch.setattr(s2sbot_exports, "MOST_HELD", 1)
+    assert days() == [0, 31, 61]
 
 
 @pytest.mark.timeout(60)
@@ -486,6 +565,13 @@ def test_discord_json():
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_discord_in_every_encoding(encoding):
+    for text in (TEXT, JSON, TABLE):
+        assert Discord().sniff(text.encode(encoding), "x") > 0.9
+        assert discord(text.encode(encoding)) == discord(text)
+
+
 def test_discord_table():
     first, second = discord(TABLE)
     assert first == Dialogue(
@@ -554,7 +640,7 @@ def test_messages_that_cannot_be_read_are_lost():
 
 def test_files_that_break_off_are_read_up_to_there():
     items = discord(JSON[: JSON.index("Joined")])
-    assert items[0] == Lost("breaks off: damaged JSON", 2)
+    assert items[0] == Lost("breaks off: the file breaks off", 3)
     assert turns(items) == [("ann", "Are you there?"), ("bob", "Yes, always.")]
     items = discord(TABLE[: TABLE.index("Hm.")])
     assert [item.cause for item in items if isinstance(item, Lost)] == ["breaks off: unexpected end of data"]
@@ -571,11 +657,10 @@ def test_files_that_break_off_are_read_up_to_there():
         ("{}", "no message in it"),
         ('{"a": 1}', "no message in it"),
         ('{"messages": 5}', "no message in it"),
-        ('{"messages": [}', "damaged JSON"),
+        ('{"messages": [}', "no JSON from here on"),
         ('{"messages": [' + "[" * (DEEPEST + 1), "deep"),
         ('{"messages": [' + "[" * 200_000, "deep"),
-        ('{"messages": ["' + "x" * LARGEST_MESSAGE, "larger than"),
-        (JSON.encode("utf-16"), "no message in it"),
+        ('{"messages": ["' + "x" * (LARGEST_ELEMENT + 2**17), "larger than"),
         (bytes(range(256)), "binary data"),
     ],
 )

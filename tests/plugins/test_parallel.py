@@ -5,10 +5,11 @@ import io
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s2sbot_parallel import CHUNK, Moses, Tsv
+from s2sbot_parallel import SNIFFED, Moses, Tsv
 
-from s2sbot import Exchange, Origin
+from s2sbot import Exchange, Lost, Origin
 from s2sbot.testing import check_reader
+from s2sbot.text.encoding import CHUNK, LONGEST_LINE
 
 TEXT = "où ?\twhere?\nnon\tno\t# note\n"
 PAIRS = [("où ?", "where?"), ("non", "no")]
@@ -80,9 +81,81 @@ def test_beyond_the_first_chunk_it_is_the_same():
     assert read((line * many).encode()) == [("é" * 500, "x")] * many
 
 
-def test_another_encoding_beyond_the_first_chunk_is_named():
-    with pytest.raises(ValueError, match="not UTF-8 beyond the first MiB"):
-        read(b"a\tb\n" * (CHUNK // 4 + 10) + b"\xff\tb\n")
+LATER = CHUNK // 8 + 10
+"""Lines of eight bytes that reach beyond what is read at once."""
+
+
+def test_a_line_in_another_encoding_is_lost_wherever_it_stands():
+    assert list(Tsv().read(io.BytesIO("é\tb\n".encode() + b"\xff\tb\n" + "é\tb\n".encode()), "x")) == [
+        Exchange("é", "b", origin=Origin("x", line=1)),
+        Lost("not UTF-8", 2),
+        Exchange("é", "b", origin=Origin("x", line=3)),
+    ]
+    found = list(Tsv().read(io.BytesIO(b"\xc3\xa9aaa\tb\n" * LATER + b"\xff\tb\n" + b"a\tb\n"), "x"))
+    assert found[-2:] == [Lost("not UTF-8", LATER + 1), Exchange("a", "b", origin=Origin("x", line=LATER + 2))]
+
+
+def test_a_line_that_nobody_wrote_is_lost():
+    found = list(Tsv().read(io.BytesIO(b"a\tb\n" + b"x" * 2 * LONGEST_LINE + b"\ty\nc\td\n"), "x"))
+    assert [item.line for item in found if isinstance(item, Lost)] == [2]
+    assert [item.origin.line for item in found if isinstance(item, Exchange)] == [1, 3]
+
+
+GOOD = ["où ?".encode(), b"word", b"", b" ", b"a\rb", b"a\r\rb\tc", "日本".encode()]
+BAD = [b"\xff\xfe", b"caf\xe9", b"x" * (LONGEST_LINE + 1)]
+SIDES = st.lists(st.tuples(*[st.sampled_from([*GOOD * 3, *BAD])] * 2), min_size=1, max_size=20)
+
+
+@given(SIDES, st.sampled_from([b"\n", b"\r\n"]), st.integers(1, 9))
+def test_a_lost_line_loses_its_pair_and_moves_no_other(pairs, end, step):
+    pairs = [("Où est-il allé ?".encode(),) * 2] * 9 + pairs
+    sides = [b"".join(pair[side] + end for pair in pairs) for side in (0, 1)]
+
+    class Trickle(io.BytesIO):
+        def read(self, size=-1):
+            return super().read(min(size, step * 1000))
+
+    found = list(Moses().read_pair(Trickle(sides[0]), io.BytesIO(sides[1]), "x"))
+    wanted = []
+    for number, pair in enumerate(pairs, 1):
+        lost = [side for side, text in zip(("source", "target"), pair, strict=True) if text in BAD]
+        texts = [text.replace(b"\r\r", b" ").replace(b"\r", b" ").decode(errors="replace").strip() for text in pair]
+        if lost:
+            wanted.append((number, f"{lost[0]} side"))
+        elif all(texts):
+            wanted.append((number, *texts))
+    assert [
+        (item.line, item.cause.partition(":")[0])
+        if isinstance(item, Lost)
+        else (item.origin.line, item.source, item.target)
+        for item in found
+    ] == wanted
+
+
+@pytest.mark.parametrize("place", [CHUNK - 2, CHUNK - 1, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("sign", [b"\r", b"\r\r", b"\r\n", b"\r\r\n"])
+def test_a_stray_return_at_the_end_of_a_chunk(place, sign):
+    start = b"a\n"
+    data = start + b"b" * (place - len(start)) + sign + b"c\n"
+    lines = [text for text, _ in read_pair(data, data)]
+    body = "b" * (place - len(start))
+    assert lines == ["a", body, "c"] if sign.endswith(b"\n") else lines == ["a", f"{body} c"]
+
+
+def test_returns_without_end_take_no_memory_and_no_time():
+    assert read(b"a\tb\n" + b"\r" * 2**22 + b"c\td\n") == [("a", "b"), ("c", "d")]
+
+
+def test_a_letter_that_looks_like_a_return_in_utf_16_stays():
+    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
+        assert read("češi\tčč\n".encode(encoding)) == [("češi", "čč")]
+
+
+def test_no_tab_at_the_beginning_is_no_tsv_and_nothing_is_decoded(monkeypatch):
+    monkeypatch.setattr("s2sbot_parallel.decode_text", None)
+    assert Tsv().sniff("příliš žluťoučký\n".encode("cp1250") * 1000, "x") == 0
+    assert Tsv().sniff(b"word\n" * (SNIFFED // 5 + 1) + b"a\tb\n" * 9000, "x") == 0
+    assert Tsv().sniff("\tpříliš\nžluťoučký\n\n".encode("cp1250") * 1000, "x") == 0
 
 
 @pytest.mark.parametrize(
@@ -120,3 +193,10 @@ def test_printed_pairs_are_read_back(pairs):
 
 def test_the_contract_of_readers():
     check_reader(Tsv, TEXT.encode(), "x.tsv")
+
+
+def test_escapes_of_moses_are_undone_and_no_others():
+    [pair] = Tsv().read(
+        io.BytesIO(b"it &apos;s &quot;x&quot; &amp; y &#91; &copy; a&b\t&lt;i&gt; &amp;amp;\n"), "a.tsv"
+    )
+    assert (pair.source, pair.target) == ('it \'s "x" & y [ &copy; a&b', "<i> &amp;")

@@ -709,3 +709,15 @@ def test_files_that_other_tools_detect(name, words):
     text = decode_text((SUBS / "testsuites" / "subtitleedit" / f"auto_detect_{name}.srt").read_bytes())[0]
     assert words.split()[0] in text
     assert "\ufffd" not in text
+
+
+def test_an_old_encoding_is_found_once_for_all_who_ask(monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "_priors", lambda *given, _priors=module._priors: asked.append(1) or _priors(*given))
+    data = "Die Größe der Tür, für die ich übrigens 27 Mark bezahlt habe.".encode("cp1252")
+    assert {decode_text(data, cut=cut)[1] for cut in (True, False, True)} == {"cp1252"}
+    assert len(asked) == 1
+    nothing = bytes(random.Random(3).choices(b"a\x80\xfe\x8fb\xff\x8f\x9d \x81\x8d\x90\xa0\xad", k=300))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no known encoding"):
+            decode_text(nothing)
