@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from s2sbot import Cue, Lost, PairReader, Reader, decode_text, hookimpl, strip_markup
-
-LARGEST_FILE = 64 * 2**20
+from s2sbot import Cue, Lost, PairReader, Reader, decode_text, hookimpl, read_whole, strip_markup
 
 _SYNC = re.compile(r"<\s{0,9}sync\b([^<>]*)>?", re.IGNORECASE)
 _PART = re.compile(r"<\s{0,9}p\b([^<>]*)>", re.IGNORECASE)
@@ -32,9 +30,7 @@ class Sami:
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Cue | Lost]:
         """Yield what stands behind each point in time until the next one of its language; a blank ends it too."""
-        data = stream.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError(f"larger than {LARGEST_FILE} bytes, which no subtitle file is")
+        data = read_whole(stream)
         text = decode_text(data)[0].replace("\ufeff", "")
         if not _SYNC.search(text) and "<sami" not in text.lower():
             raise ValueError("no SAMI in it")

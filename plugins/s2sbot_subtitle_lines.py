@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
-from s2sbot import Cue, Lost, PairReader, Reader, decode_text, hookimpl, strip_markup
+from s2sbot import Cue, Lost, PairReader, Reader, SubtitleReader, hookimpl, strip_markup
 
-LARGEST_FILE = 64 * 2**20
 DEFAULT_FRAME_RATE = 23.976
 """Frames a second of a MicroDVD file that does not say."""
 
@@ -25,44 +24,6 @@ _BREAK = re.compile(r"\[br\]", re.IGNORECASE)
 
 _DRAWN = re.compile(r"\\p[1-9]")
 _PLACED = re.compile(r"\\(?:(?:pos|move|org|i?clip)\s*\(|fsc[xy]0(?!\d))")
-
-
-class _Subtitles:
-    """Reads a whole file as text; a format gives the sign to know it by, what no such file lacks, and cuts cues out."""
-
-    title: str
-    gate: bytes
-    sign: re.Pattern[str]
-
-    def sniff(self, head: bytes, name: str) -> float:
-        """Look for what the format's lines begin with."""
-        # what makes a format is ASCII in every encoding, so nothing has to be decoded
-        plain = head[: 2**14].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe")
-        if self.gate not in plain:
-            return 0.0
-        text = plain.decode("latin-1").replace("\r", "\n")
-        found = self.sign.search(text)
-        return self.score(text, found) if found else 0.0
-
-    def score(self, text: str, found: re.Match[str]) -> float:
-        """Return how surely this is the format, by the share of lines that fit."""
-        lines = [line for line in text.split("\n", 99)[:99] if line.strip()]
-        return 0.94 if sum(1 for line in lines if self.sign.match(line)) > 0.6 * len(lines) else 0.3
-
-    def read(self, stream: BinaryIO, name: str) -> _Found:
-        """Yield every cue that has a text."""
-        data = stream.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError(f"larger than {LARGEST_FILE} bytes, which no subtitle file is")
-        text, _ = decode_text(data.replace(b"\r\r\n", b"\r\n"))
-        text = text.replace("\ufeff", "")  # where files were put together, marks stand inside
-        if not self.sign.search(text):
-            raise ValueError(f"no {self.title} in it")
-        yield from self.cues(text)
-
-    def cues(self, text: str) -> _Found:
-        """Cut the cues out."""
-        raise NotImplementedError
 
 
 def _said(text: str) -> str:
@@ -101,7 +62,7 @@ _COMMA_TIMES = r"^[^\S\n]*\d{1,2}:\d{1,2}:\d{1,2}(?:[.:]\d{1,3})?,\d{1,2}:\d{1,2
 _BRACKETED = r"^[^\S\n]*\[-?\d{1,2}:\d{1,2}:\d{1,2}(?:[.,]\d{1,3})?\][^\S\n]*$"
 
 
-class Sbv(_Subtitles):
+class Sbv(SubtitleReader):
     """YouTube's SubViewer: start and end with a comma between them, text, a blank line."""
 
     title = "times with a comma between"
@@ -117,7 +78,7 @@ class Sbv(_Subtitles):
         return _comma_cues(text.split("\n"), "")
 
 
-class SubViewer(_Subtitles):
+class SubViewer(SubtitleReader):
     """SubViewer: version 2 has start and end with a comma between them, version 1 has each in brackets on a line."""
 
     title = "SubViewer times"
@@ -177,7 +138,7 @@ _FRAMES = re.compile(r"\s*\{ {0,9}(\d{1,9}) {0,9}\}\s*\{ {0,9}(\d{0,9}) {0,9}\}(
 _RATE = re.compile(r"(\d{1,9}(?:[.,]\d{1,9})?)(?: ?fps)?", re.IGNORECASE)
 
 
-class MicroDvd(_Subtitles):
+class MicroDvd(SubtitleReader):
     """MicroDVD: two numbers of frames in braces, and text in which `|` breaks lines."""
 
     title = "MicroDVD frames"
@@ -206,7 +167,7 @@ class MicroDvd(_Subtitles):
 _TENTHS = re.compile(r"\s*\[(-?\d{1,9})\]\[(-?\d{1,9})?\](.*)")
 
 
-class Mpl2(_Subtitles):
+class Mpl2(SubtitleReader):
     """MPL2: two numbers of tenths of a second in brackets, and text in which `|` breaks lines and `/` slants one."""
 
     title = "MPL2 times"
@@ -228,7 +189,7 @@ class Mpl2(_Subtitles):
 _START = re.compile(r"\s*(\d{1,9}):(\d{1,2}):(\d{1,2})(?:,(\d))?[:= ](.*)")
 
 
-class TmPlayer(_Subtitles):
+class TmPlayer(SubtitleReader):
     """TMPlayer: a start in whole seconds, and text in which `|` breaks lines."""
 
     title = "TMPlayer times"
@@ -260,7 +221,7 @@ _SUNG_AT = re.compile(r"\s*\[(?:(\d{1,3}):(?=\d{1,3}:\d{1,2}\.))?(\d{1,9}):(\d{1
 _ABOUT = re.compile(r"\s*\[\s*([A-Za-z#]\w*)\s*:([^\n]*)\]\s*")
 
 
-class Lrc(_Subtitles):
+class Lrc(SubtitleReader):
     """LRC: one start or several in brackets, and a line of a song that lasts until the next one."""
 
     title = "LRC times"

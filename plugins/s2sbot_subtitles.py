@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import chain, takewhile
-from typing import BinaryIO, TypeAlias
+from typing import TypeAlias
 
-from s2sbot import Cue, Lost, PairReader, Reader, decode_text, hookimpl, strip_markup
-
-LARGEST_FILE = 64 * 2**20
+from s2sbot import Cue, Lost, PairReader, Reader, SubtitleReader, hookimpl, strip_markup
 
 _Found: TypeAlias = Iterator[Cue | Lost]
 
@@ -24,44 +22,6 @@ _SUNG = re.compile(r"\\[kK][oft]?\s*\d")
 _PLACED = re.compile(r"\\(?:(?:pos|move|org|i?clip)\s*\(|fsc[xy]0(?!\d))")
 _BLOCK = re.compile(r"(\{[^{}]*\})")
 _DRAWING = re.compile(r"\\p(\d)")
-
-
-class _Subtitles:
-    """Reads a whole file as text; a format gives the sign to know it by, what no such file lacks, and cuts cues out."""
-
-    title: str
-    gate: bytes
-    sign: re.Pattern[str]
-
-    def sniff(self, head: bytes, name: str) -> float:
-        """Look for what the format's lines begin with."""
-        # what makes a format is ASCII in every encoding, so nothing has to be decoded
-        plain = head[: 2**14].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe")
-        if self.gate not in plain:
-            return 0.0
-        text = plain.decode("latin-1").replace("\r", "\n")
-        found = self.sign.search(text)
-        return self.score(text, found) if found else 0.0
-
-    def score(self, text: str, found: re.Match[str]) -> float:
-        """Return how surely this is the format, by the share of lines that fit."""
-        lines = [line for line in text.split("\n", 99)[:99] if line.strip()]
-        return 0.94 if sum(1 for line in lines if self.sign.match(line)) > 0.6 * len(lines) else 0.3
-
-    def read(self, stream: BinaryIO, name: str) -> _Found:
-        """Yield every cue that has a text."""
-        data = stream.read(LARGEST_FILE + 1)
-        if len(data) > LARGEST_FILE:
-            raise ValueError(f"larger than {LARGEST_FILE} bytes, which no subtitle file is")
-        text, _ = decode_text(data.replace(b"\r\r\n", b"\r\n"))
-        text = text.replace("\ufeff", "")  # where files were put together, marks stand inside
-        if not self.sign.search(text):
-            raise ValueError(f"no {self.title} in it")
-        yield from self.cues(text)
-
-    def cues(self, text: str) -> _Found:
-        """Cut the cues out."""
-        raise NotImplementedError
 
 
 class _Lines:
@@ -126,7 +86,7 @@ def _time_lines(text: str) -> Iterator[tuple[int, int, tuple[float, float] | Non
         position, arrow = end, text.find("-->", end)
 
 
-class Srt(_Subtitles):
+class Srt(SubtitleReader):
     """SubRip: a number, a line of times, text, a blank line; all but the times may be missing."""
 
     title = "SubRip times"
@@ -182,7 +142,7 @@ _STRAY = re.compile(r"(?:NOTE|STYLE|REGION|Region:|WEBVTT)\b", re.IGNORECASE)
 _MAP = re.compile(r"^X-TIMESTAMP-MAP=(?=.{0,99}LOCAL:([\d:.]+))(?=.{0,99}MPEGTS:(\d{1,18}))", re.MULTILINE)
 
 
-class Vtt(_Subtitles):
+class Vtt(SubtitleReader):
     """WebVTT: a blank line ends the text; notes, styles, regions and identifiers are none of it."""
 
     title = "WEBVTT at its beginning"
@@ -262,7 +222,7 @@ _ORDER = "layer, start, end, style, name, marginl, marginr, marginv, effect, tex
 _WORDLESS = frozenset(("picture", "sound", "movie", "command"))
 
 
-class Ass(_Subtitles):
+class Ass(SubtitleReader):
     """ASS and SSA: an event a line, its fields in the order that a line `Format` tells."""
 
     title = "ASS or SSA sections"

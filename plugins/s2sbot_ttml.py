@@ -12,9 +12,8 @@ from typing import Any, BinaryIO
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, iterparse
 
-from s2sbot import Cue, Lost, PairReader, Reader, decode_text, hookimpl, strip_markup
+from s2sbot import Cue, Lost, PairReader, Reader, decode_text, hookimpl, read_whole, strip_markup
 
-LARGEST_FILE = 64 * 2**20
 DEEPEST = 200
 """Elements inside each other; an honest file has ten."""
 
@@ -31,9 +30,7 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def _text(stream: BinaryIO) -> str:
-    data = stream.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"larger than {LARGEST_FILE} bytes, which no subtitle file is")
+    data = read_whole(stream)
     told = _ENCODING.search(data[:300])
     if told and 0 not in data[:300]:
         try:

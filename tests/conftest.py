@@ -24,3 +24,14 @@ def shared_data():
         return path
 
     return find
+
+
+@pytest.fixture(params=["yajl2_c", "python"])
+def backend(request, monkeypatch):
+    """Parse JSON with the C library or with Python alone."""
+    import ijson
+
+    try:
+        monkeypatch.setattr(ijson, "basic_parse", ijson.get_backend(request.param).basic_parse)
+    except ImportError:
+        pytest.skip(f"ijson has no {request.param} here")

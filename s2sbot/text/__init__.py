@@ -9,6 +9,7 @@ from .json_stream import first_character, json_elements
 from .pairing import cues_to_dialogues, dialogue_to_exchanges
 from .reading import CorpusReport, DocumentExchanges, DocumentReport, read_corpus
 from .rules import RULES, Rules
+from .subtitles import SubtitleReader, read_whole
 from .tokenizer import BOS, EOS, PAD, RESERVED, SEP, UNK, Tokenizer, default_vocab_size, encode_source
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Reader",
     "Rules",
     "Skipped",
+    "SubtitleReader",
     "Tokenizer",
     "Turn",
     "clean_line",
@@ -47,6 +49,7 @@ __all__ = [
     "json_elements",
     "open_corpus",
     "read_corpus",
+    "read_whole",
     "split_speakers",
     "strip_markup",
     "text_lines",

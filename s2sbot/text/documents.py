@@ -28,6 +28,7 @@ __all__ = [
     "pair_document",
 ]
 
+LONGEST_PATTERN = 1000
 MOST_STARS = 2
 """Parts `**` of a pattern: with each more, every folder is looked at as many times more as it lies deep."""
 _UNPRINTABLE = re.compile(
@@ -111,6 +112,8 @@ def _fitting(path: Path) -> Iterator[Document | Skipped]:
 
 
 def _globbed(folder: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    if len(pattern) > LONGEST_PATTERN:
+        raise ValueError(f"more than {LONGEST_PATTERN} characters")
     if pattern.split("/").count("**") > MOST_STARS:
         raise ValueError(f"`**` more than {MOST_STARS} times")
     for path in folder.glob(pattern):

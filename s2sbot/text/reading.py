@@ -216,8 +216,9 @@ def read_document(
         raise
     except Exception as error:
         # a reader may be a stranger's, and a run never dies of one file
-        expected = isinstance(error, ValueError | OSError | EOFError) and str(error)
-        cause = str(error) if expected else f"{type(error).__name__}: {error}"
+        said = getattr(error, "strerror", None) or str(error)  # without the path, which is told by the document's name
+        expected = isinstance(error, ValueError | OSError | EOFError) and said
+        cause = said if expected else f"{type(error).__name__}: {error}"
         if len(document.parts) == 2 and corpus.languages:
             raise CorpusError(f"{corpus.path}: {cause}", "both files must have the same lines") from error
         if report.dialogues or report.pairs:
@@ -275,10 +276,10 @@ def _clean_exchange(exchange: Exchange, rules: Rules, counts: Counter[str]) -> E
     if "mojibake" in rules and not (source.isascii() and target.isascii()):
         source, target = repair(source), repair(target)
         counts["mojibake"] += (source, target) != (exchange.source, exchange.target)
-    source, target = one_line(source), one_line(target)
-    if source == exchange.source and target == exchange.target:
+    source, target, context = one_line(source), one_line(target), tuple(map(one_line, exchange.context))
+    if (source, target, context) == (exchange.source, exchange.target, exchange.context):
         return exchange
-    return replace(exchange, source=source, target=target)
+    return replace(exchange, source=source, target=target, context=context)
 
 
 _OPUS_FILM = re.compile(r"(?:^|/)(\d{4}/\d+)/[^/]+\.xml(?:\.gz)?$")

@@ -10,7 +10,6 @@ import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
-import ijson
 import pytest
 import yaml
 from hypothesis import given
@@ -94,15 +93,6 @@ def read(kind, data, name="x"):
 
 def texts(dialogue):
     return [turn.text for turn in dialogue.turns]
-
-
-@pytest.fixture(params=["yajl2_c", "python"])
-def backend(request, monkeypatch):
-    """Parse with the C library or with Python alone."""
-    try:
-        monkeypatch.setattr(ijson, "basic_parse", ijson.get_backend(request.param).basic_parse)
-    except ImportError:
-        pytest.skip(f"ijson has no {request.param} here")
 
 
 # ConvAI2

@@ -6,7 +6,6 @@ import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 
-import ijson
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -54,15 +53,6 @@ def one(value):
 
 def texts(dialogue):
     return [turn.text for turn in dialogue.turns]
-
-
-@pytest.fixture(params=["yajl2_c", "python"])
-def backend(request, monkeypatch):
-    """Parse with the C library or with Python alone."""
-    try:
-        monkeypatch.setattr(ijson, "basic_parse", ijson.get_backend(request.param).basic_parse)
-    except ImportError:
-        pytest.skip(f"ijson has no {request.param} here")
 
 
 def test_a_dialogue_a_line_with_its_line():

@@ -309,6 +309,6 @@ def test_content_tells_the_formats_apart(text, kind):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32", "cp1251", "shift-jis"])
 def test_sniffing_decodes_nothing(encoding, monkeypatch):
-    monkeypatch.setattr("s2sbot_subtitles.decode_text", None)
+    monkeypatch.setattr("s2sbot.text.subtitles.decode_text", None)
     data = ("1\n00:00:01,000 --> 00:00:02,000\n" + "да" * 40).encode(encoding)
     assert all(Srt().sniff(data[:cut], "x") > 0.9 for cut in range(len(data) // 2 + 60, len(data)))

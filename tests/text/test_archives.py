@@ -18,33 +18,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unpacked import contents
 
 from s2sbot import CorpusError
 from s2sbot.text import tars, unpacking, zips
 from s2sbot.text.archives import Archives, Part, archive_kind
-from s2sbot.text.documents import Document, Skipped, find_documents
+from s2sbot.text.documents import Document, find_documents
 
 SRT = b"1\n00:00:01,000 --> 00:00:02,000\nHello.\n\n2\n00:00:02,500 --> 00:00:03,000\nHi.\n"
 FILES = {"b/2.srt": SRT * 90, "a.srt": b"a", "c.txt": b"", "b/1.srt": bytes(range(256)) * 300}
 METHODS = {"stored": 0, "deflate": 8, "bz2": 12, "lzma": 14}
 TARS = {"tar": "w", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"}
 PACKERS = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
-
-
-def contents(found):
-    """Return the bytes of every document by name, or the cause why they cannot be had."""
-    read = {}
-    with Archives() as archives:
-        for document in found:
-            if isinstance(document, Skipped):
-                read[document.name] = document.cause
-                continue
-            try:
-                with archives.open(document.parts[0]) as stream:
-                    read[document.name] = stream.read()
-            except ValueError as error:
-                read[document.name] = str(error)
-    return read
 
 
 def write_zip(path, members, method=zipfile.ZIP_DEFLATED):

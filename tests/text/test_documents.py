@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unpacked import contents
 
 from s2sbot import CorpusError
 from s2sbot.text.archives import Archives
@@ -29,22 +30,6 @@ from s2sbot.text.documents import (
 
 SRT = b"1\n00:00:01,000 --> 00:00:02,000\nHello.\n\n2\n00:00:02,500 --> 00:00:03,000\nHi.\n"
 PAIRS = ("movie_lines.txt", "movie_conversations.txt")
-
-
-def contents(found):
-    """Return the bytes of every document by name, or the cause why they cannot be had."""
-    read = {}
-    with Archives() as archives:
-        for document in found:
-            if isinstance(document, Skipped):
-                read[document.name] = document.cause
-                continue
-            try:
-                with archives.open(document.parts[0]) as stream:
-                    read[document.name] = stream.read()
-            except ValueError as error:
-                read[document.name] = str(error)
-    return read
 
 
 def write(folder, *names):
