@@ -3,6 +3,8 @@ PYTHON ?= python3
 DEMO ?= .demo/night-ferry.bot
 BUDGET ?= 100s
 TEST_ARGS ?=
+INPUTS ?= 1000000
+SEED ?= 1
 # PyTorch's own index for CPU builds may be named here; the default is plain pip.
 TORCH_INDEX ?=
 
@@ -10,11 +12,12 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench clean help
+.PHONY: demo test soak lint bench clean help
 
 help:
 	@echo "make demo    train a bot on the sample corpus and talk to it"
 	@echo "make test    run every test"
+	@echo "make soak    a million mutated files through every reader; INPUTS and SEED say how many and which"
 	@echo "make lint    format, lint and types only"
 	@echo "make bench   compare with other ways, as ratios"
 	@echo "make clean   remove .venv, the demo's bot and caches"
@@ -31,6 +34,9 @@ $(DEMO)/card.md: | .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest $(TEST_ARGS)
+
+soak: .venv/installed-dev
+	$(BIN)/python tests/fuzzing.py soak --inputs $(INPUTS) --seed $(SEED)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -141,7 +141,7 @@ def _flipped(chance: Random, data: bytes, _: bytes) -> bytes:
     changed = bytearray(data)
     for _ in range(min(len(data), chance.choice((1, 1, 2, 4, 16)))):
         # a high bit makes a file one of unknown encoding, which is rarer and takes longer
-        changed[chance.randrange(len(data))] ^= 1 << chance.choice((0, 1, 2, 3, 4, 5, 6, 6, 5, 4, 3, 2, 1, 0, 7))
+        changed[chance.randrange(len(data))] ^= 1 << chance.choice((0, 1, 2, 3, 4, 5, 6) * 4 + (7,))
     return bytes(changed)
 
 

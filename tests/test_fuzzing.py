@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,30 @@ def test_a_seed_without_a_reader_is_a_failure(tmp_path: Path) -> None:
     sample = Seed("no such reader", "a", (b"One.",))
     found = fuzzing.fuzz(1, folder=tmp_path, seeds=[sample], processes=1)
     assert [failure.cause[:25] for failure in found.failures] == ["KeyError: 'no such reader"]
+
+
+def soak(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, fuzzing.__file__, "soak", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_a_soak_shows_what_went_through(tmp_path: Path) -> None:
+    done = soak("--inputs", "60", "--first", "1000", "--only", "srt,moses", "--failures", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[0] == ["kind", "inputs", "read", "items"]
+    assert [row[0] for row in rows[1:4]] == ["moses", "srt", "all"]
+    counts = {row[0]: int(row[1]) for row in rows[1:4]}
+    assert counts["all"] == counts["moses"] + counts["srt"] == 60
+    assert re.search(
+        r"^slowest input: 0\.\d{3} s, number 10\d\d, (srt|moses); most memory: \d+ MiB$", done.stdout, re.M
+    )
+
+
+def test_make_soak_is_a_million() -> None:
+    text = (fuzzing.ROOT / "Makefile").read_text("utf-8")
+    assert "\nINPUTS ?= 1000000\n" in text
+    assert "fuzzing.py soak --inputs $(INPUTS) --seed $(SEED)" in text.partition("\nsoak:")[2].partition("\n\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -52,15 +52,16 @@ def prepare(
     """
     from ..errors import CorpusError
     from ..plugins import Plugins
-    from ..preparation import Prepared, is_prepared
+    from ..preparation import WORK, Prepared, is_prepared
     from ..preparation import prepare as prepare_corpora
     from ..run_settings import resolve_data
     from ..text.corpus import open_corpus
     from .progress import drawn
 
-    if is_prepared(out):
+    begun = (out / WORK).is_dir()
+    if is_prepared(out) and not begun:
         raise CorpusError(f"{out} holds a prepared corpus already", "give another --out, or delete it")
-    if out.exists() and (not out.is_dir() or not all(_is_leftover(path) for path in out.iterdir())):
+    if out.exists() and not begun and (not out.is_dir() or any(out.iterdir())):
         raise CorpusError(f"{out} is there already, and is no preparation", "give another --out")
     opened = [open_corpus(path, source=source, target=target) for path in corpora]
     held_out = [open_corpus(path, source=source, target=target) for path in valid]
@@ -72,8 +73,3 @@ def prepare(
             if not isinstance(event, Prepared):
                 draw(event)
     click.echo(f"Done: {out / 'card.md'} says what is in it. Now: s2sbot train {out} --bot NAME.bot", err=True)
-
-
-def _is_leftover(path: Path) -> bool:
-    """Tell whether a preparation that was stopped may have left this."""
-    return path.name in (".work", "tokenizer") or path.suffix in (".npy", ".jsonl", ".json", ".svg", ".tmp", ".md")

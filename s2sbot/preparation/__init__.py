@@ -2,8 +2,8 @@
 
     plan        find every document, share them out                  plan.py
     read        documents -> turns and rows, shard by shard           reading.py
-    choose      split, duplicates, overlap, cap on replies            choosing.py
-    vocabulary  learnt from a sample of what is learnt from           stages.py
+    choose      split, duplicates, overlap, cap on replies            choosing.py, similar.py
+    vocabulary  learnt from a sample of what is learnt from           vocabulary.py
     pack        rows -> token ids, shard by shard                     packing.py
     merge       all shards -> one set of arrays, in order of names    merging.py
 
@@ -13,10 +13,13 @@ killed is begun anew. What is in memory at a time does not grow with the corpus.
 
 from __future__ import annotations
 
+from .account import account
 from .prepared import Prepared, adopt, is_prepared, open_prepared, prepared_corpus, with_vectors
-from .stages import account, prepare
+from .stages import prepare
+from .work import WORK
 
 __all__ = [
+    "WORK",
     "Prepared",
     "account",
     "adopt",

@@ -23,7 +23,7 @@ from ..text.rules import RULES, Rules
 from ..text.tokenizer import SEP
 from .choosing import LEFT_OUT, SIDES, Choice
 from .columns import CHUNK
-from .packing import Facts
+from .facts import Facts
 from .page import page
 from .pictures import lengths_picture, rules_picture
 from .plan import Plan

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .choosing import LEFT_OUT, SIDES
 from .columns import read_columns
+from .partitions import mixed
 from .reading import COLUMNS, ReadShard
 
 __all__ = ["Row", "rows_of"]
 
-PIECE = 2**14
+PIECE = 2**13
+"""Rows, and lines, that are in memory at a time."""
+_AS_THEY_ARE = ("dialogue", "turn", "file", "line", "seconds")
+_NEEDED = ("source", "target", "context", *_AS_THEY_ARE, "key", "reply")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An exchange that is kept, as text, with all that is known of it; `document` counts within the shard."""
+class Row(NamedTuple):
+    """An exchange that is kept, as text, with all that is known of it; `document` counts within the shard.
+
+    draw   a hash of the exchange that has no say in what is kept: samples are those with the lowest
+    reply  a hash of the target
+
+    It is a tuple since millions are made: a frozen dataclass takes four times as long.
+    """
 
     side: str
     document: int
@@ -34,24 +42,37 @@ class Row:
     file: int
     line: int
     seconds: float
-    key: int
+    draw: int
     reply: int
 
 
-def rows_of(folder: Path, number: int, shard: ReadShard, fates: NDArray[np.uint8]) -> Iterator[Row]:
-    """Yield the rows of a shard whose fate is to be kept, in their order."""
+def rows_of(
+    folder: Path, number: int, shard: ReadShard, fates: NDArray[np.uint8], *, below: int = 2**64
+) -> Iterator[Row]:
+    """Yield the rows of a shard whose fate is to be kept, and whose draw is `below` a limit, in their order."""
     ends = np.cumsum(shard.rows)
+    types = {name: COLUMNS[name] for name in _NEEDED}
     with (folder / f"read-{number}.turns").open(encoding="utf-8", newline="\n") as turns:
         window = _Window(turns)
         begin = 0
-        for columns in read_columns(folder, f"read-{number}", COLUMNS, int(ends[-1]) if len(ends) else 0):
+        for columns in read_columns(folder, f"read-{number}", types, int(ends[-1]) if len(ends) else 0, PIECE):
             size = len(columns["key"])
-            kept = np.flatnonzero(fates[begin : begin + size] < LEFT_OUT)
+            here = fates[begin : begin + size]
+            # by the key itself a reply is capped, whose lowest keys a sample would have too many of
+            draws = mixed(columns["key"][:, None])
+            kept = np.flatnonzero((here < LEFT_OUT) & (draws <= np.uint64(below - 1)))
             documents = np.searchsorted(ends, kept + begin, side="right").tolist()
-            sides = fates[begin : begin + size][kept].tolist()
-            picked: dict[str, list[Any]] = {name: values[kept].tolist() for name, values in columns.items()}
-            for index, (document, side) in enumerate(zip(documents, sides, strict=True)):
-                source, target, context = (picked[name][index] for name in ("source", "target", "context"))
+            picked = [columns[name][kept].tolist() for name in ("source", "target", "context")]
+            rest = [columns[name][kept].tolist() for name in _AS_THEY_ARE]
+            for side, document, source, target, context, dialogue, turn, file, line, seconds, draw, reply in zip(
+                here[kept].tolist(),
+                documents,
+                *picked,
+                *rest,
+                draws[kept].tolist(),
+                columns["reply"][kept].tolist(),
+                strict=True,
+            ):
                 texts = window.lines(source - context, target)
                 yield Row(
                     SIDES[side],
@@ -59,7 +80,13 @@ def rows_of(folder: Path, number: int, shard: ReadShard, fates: NDArray[np.uint8
                     texts[-2],
                     texts[-1],
                     tuple(texts[:-2]),
-                    *(picked[name][index] for name in ("dialogue", "turn", "file", "line", "seconds", "key", "reply")),
+                    dialogue,
+                    turn,
+                    file,
+                    line,
+                    seconds,
+                    draw,
+                    reply,
                 )
             begin += size
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ..files import write_atomically, write_json
 from .choosing import SIDES
 from .columns import CHUNK, read_column
-from .packing import TYPES, Facts, PackedShard
+from .facts import Facts
+from .packing import TYPES, PackedShard
 from .plan import Plan
 from .reading import ReadShard
 
@@ -25,8 +26,6 @@ def merge(work: Path, out: Path, plan: Plan, read: Sequence[ReadShard], packed: 
     facts = Facts()
     for shard in packed:
         facts.add(shard.facts)
-    facts.replies.sort()
-    facts.samples.sort(key=lambda each: each[0])
     names = sorted({name for shard in read for name in shard.files})
     places = {name: number for number, name in enumerate(names)}
     numbers = tuple(np.array([places[name] for name in shard.files], np.int32) for shard in read)
@@ -79,8 +78,11 @@ class _Side:
             ("seconds", np.float64, rows, self._pieces("seconds", 0)),
         ):
             _save(out / f"{self.side}.{name}.npy", kind, size, pieces)
+        text = out / f"{self.side}.jsonl"
         if self.side in SIDES[1:] and rows:
-            write_atomically(out / f"{self.side}.jsonl", self._copy_text)
+            write_atomically(text, self._copy_text)
+        else:
+            text.unlink(missing_ok=True)  # of an earlier preparation that held out more
 
     def _read(self, piece: _Slice, name: str, column: int) -> Iterator[NDArray[Any]]:
         path = self.work / f"packed-{piece.shard}.{self.side}.{name}"
@@ -107,12 +109,14 @@ class _Side:
     def _previous(self) -> Iterator[NDArray[np.int64]]:
         first = 0
         for piece in self.slices:
-            dialogue = np.concatenate(list(self._read(piece, "dialogue", 0)))
-            turn = np.concatenate(list(self._read(piece, "turn", 0)))
-            found = previous_rows(dialogue, turn)
-            found[found >= 0] += first
-            yield found
-            first += len(found)
+            held = np.zeros((2, 0), np.int32)  # the last two rows of what came before in the document
+            for columns in zip(self._read(piece, "dialogue", 0), self._read(piece, "turn", 0), strict=True):
+                known = np.concatenate([held, columns], axis=1)
+                found = previous_rows(known[0], known[1])
+                found[found >= 0] += first - held.shape[1]
+                yield found[held.shape[1] :]
+                first += len(columns[0])
+                held = known[:, -2:]
 
     def _copy_text(self, temporary: Path) -> None:
         with temporary.open("wb") as out:
@@ -144,7 +148,7 @@ def _save(path: Path, kind: type[np.generic], size: int, pieces: Iterator[NDArra
             np.lib.format.write_array_header_1_0(stream, header)
             written = 0
             for piece in pieces:
-                piece.astype(kind, copy=False).tofile(stream)
+                stream.write(np.ascontiguousarray(piece, kind).data)  # tofile would not say that the disk is full
                 written += len(piece)
         assert written == size, (path, written, size)
 

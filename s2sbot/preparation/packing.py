@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-import math
-import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..files import read_json, write_json
 from ..settings import DataSettings
-from ..text.tokenizer import Tokenizer, encode_source
+from ..text.tokenizer import LONGEST_SOURCE, SEP, Tokenizer, encode_source
 from .choosing import SIDES
-from .columns import ColumnWriter
+from .columns import ColumnWriter, check_sizes, open_anew, written
+from .facts import Facts, Sampling, described
 from .lines import Row, rows_of
 from .reading import ReadShard
 
-__all__ = ["TYPES", "Facts", "PackedShard", "Sampling", "pack_shard"]
+__all__ = ["TYPES", "PackedShard", "pack_shard"]
 
-TYPES: Mapping[str, str] = {
-    "source_ids": "i",
+_ROW: Mapping[str, str] = {
     "source_lengths": "i",
-    "target_ids": "i",
     "target_lengths": "i",
     "dialogue": "i",
     "turn": "i",
@@ -36,57 +31,9 @@ TYPES: Mapping[str, str] = {
     "line": "i",
     "seconds": "d",
 }
-LONGEST_COUNTED = 64
-"""Words from which lines are counted together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """Which rows are picked out on the way: those whose key is below a limit, which depends on how many there are.
-
-    replies   limit for the replies of which distinct words are counted
-    samples   limit for the exchanges to learn from that a card shows
-    frequent  hashes of the replies whose text is asked for
-    """
-
-    replies: int
-    samples: int
-    frequent: frozenset[int]
-
-
-@dataclass(slots=True)
-class Facts:
-    """What is counted and picked while rows are encoded; adds up over shards."""
-
-    too_long: int = 0
-    rows: Counter[str] = field(default_factory=Counter)
-    words: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-    lengths: Counter[str] = field(default_factory=Counter)
-    frequent: dict[str, str] = field(default_factory=dict)
-    replies: list[tuple[int, str]] = field(default_factory=list)
-    samples: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-    held_out: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return them as plain values."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}
-
-    def add(self, other: Facts) -> None:
-        """Take in the facts of another shard."""
-        self.too_long += other.too_long
-        for mine, theirs in ((self.rows, other.rows), (self.words, other.words), (self.tokens, other.tokens)):
-            mine.update(theirs)
-        self.lengths.update(other.lengths)
-        self.frequent.update(other.frequent)
-        self.replies += other.replies
-        self.samples += other.samples
-        self.held_out = heapq.nsmallest(SHOWN, self.held_out + other.held_out, key=lambda each: each[0])
-
-
-SHOWN = 64
-"""Held-out exchanges from which those are chosen that a bot answers at every validation."""
+_IDS: Mapping[str, str] = {"source_ids": "i", "target_ids": "i"}
+TYPES: Mapping[str, str] = {**_ROW, **_IDS}
+"""The columns of each side, with their types as in `array`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +51,9 @@ class PackedShard:
             OSError, ValueError, KeyError, TypeError: where it is not there, or not whole.
         """
         data = read_json(path, limit=2**30)
-        facts = data["facts"]
-        for name in ("rows", "words", "tokens", "lengths"):
-            facts[name] = Counter(facts[name])
-        for name in ("replies", "samples", "held_out"):
-            facts[name] = [tuple(each) for each in facts[name]]
-        return cls({side: [tuple(each) for each in rows] for side, rows in data["counts"].items()}, Facts(**facts))
+        check_sizes(path.parent, data["sizes"])
+        counts = {side: [tuple(each) for each in rows] for side, rows in data["counts"].items()}
+        return cls(counts, Facts.from_dict(data["facts"]))
 
 
 def pack_shard(
@@ -126,41 +70,50 @@ def pack_shard(
     `packed-N.json` is written when all else is there, and says that the shard is done.
     """
     stem = f"packed-{number}"
-    writers = {side: ColumnWriter(folder, f"{stem}.{side}", TYPES) for side in SIDES}
-    texts = {side: (folder / f"{stem}.{side}.jsonl").open("wb") for side in SIDES[1:]}
-    counts = {side: np.zeros((len(shard.rows), 4), np.int64) for side in SIDES}
     facts = Facts()
     encode = _Encoder(tokenizers, settings)
-    for done, row in enumerate(rows_of(folder, number, shard, fates)):
-        if not done % 1_000:
-            yield done
-        source, target = encode(row)
-        if not source or not target or max(len(source), len(target)) > settings.max_length:
-            facts.too_long += 1
-            continue
-        writer = writers[row.side]
-        writer.extend("source_ids", source)
-        writer.extend("target_ids", target)
-        writer.append(
-            source_lengths=len(source),
-            target_lengths=len(target),
-            dialogue=row.dialogue,
-            turn=row.turn,
-            file=row.file,
-            line=row.line,
-            seconds=row.seconds,
-        )
-        written = texts[row.side].write(_as_json(row, shard)) if row.side in texts else 0
-        counts[row.side][row.document] += (1, len(source), len(target), written)
-        _count(row, len(target), shard, sampling, facts)
-    for writer in writers.values():
-        writer.close()
-    for text in texts.values():
-        text.flush()
-        os.fsync(text.fileno())
-        text.close()
-    described = {"counts": {side: rows.tolist() for side, rows in counts.items()}, "facts": facts.to_dict()}
-    write_json(folder / f"{stem}.json", described)
+    with ExitStack() as stack:
+        sides = {side: _Side(folder, stem, side, shard, stack) for side in SIDES}
+        for done, row in enumerate(rows_of(folder, number, shard, fates)):
+            if not done % 1_000:
+                yield done
+            source, target = encode(row)
+            if source[-1:] in ([], [SEP]) or not target or max(len(source), len(target)) > settings.max_length:
+                facts.too_long += 1
+                continue
+            sides[row.side].write(row, source, target)
+            facts.count(row, len(target), shard.files, sampling)
+        sizes = {name: size for side in sides.values() for name, size in side.finish().items()}
+    counts = {name: side.counts for name, side in sides.items()}
+    write_json(folder / f"{stem}.json", {"counts": counts, "facts": facts.to_dict(), "sizes": sizes})
+
+
+class _Side:
+    """Writes the rows of one side, and the text of those that are held out; counts them for each document."""
+
+    def __init__(self, folder: Path, stem: str, side: str, shard: ReadShard, stack: ExitStack) -> None:
+        self._columns = stack.enter_context(ColumnWriter(folder, f"{stem}.{side}", _ROW, _IDS))
+        held_out = side != SIDES[0]
+        self._text = stack.enter_context(open_anew(folder / f"{stem}.{side}.jsonl")) if held_out else None
+        self._shard = shard
+        self.counts = [[0, 0, 0, 0] for _ in shard.rows]
+
+    def write(self, row: Row, source: list[int], target: list[int]) -> None:
+        """Write one row with the ids of its sides."""
+        columns = self._columns
+        columns.append((len(source), len(target), row.dialogue, row.turn, row.file, row.line, row.seconds))
+        columns.extend("source_ids", source)
+        columns.extend("target_ids", target)
+        counts = self.counts[row.document]
+        counts[0] += 1
+        counts[1] += len(source)
+        counts[2] += len(target)
+        if self._text is not None:
+            counts[3] += self._text.write(_as_json(row, self._shard))
+
+    def finish(self) -> dict[str, int]:
+        """Write all that is left, and return the sizes of the files by name."""
+        return self._columns.finish() | (dict([written(self._text)]) if self._text is not None else {})
 
 
 class _Encoder:
@@ -175,44 +128,11 @@ class _Encoder:
         if row.context or self._source is not self._target or row.source != self._last[0]:
             source = encode_source(self._source, row.source, row.context, most=self._most)
         else:
-            source = self._last[1]
+            source = self._last[1][:LONGEST_SOURCE]
         target = self._target.encode(row.target)
         self._last = row.target, target
         return source, target
 
 
-def _described(row: Row, shard: ReadShard) -> dict[str, Any]:
-    described: dict[str, Any] = {"source": row.source, "target": row.target}
-    if row.context:
-        described["context"] = list(row.context)
-    described["file"] = shard.files[row.file]
-    if row.line:
-        described["line"] = row.line
-    if not math.isnan(row.seconds):
-        described["seconds"] = row.seconds
-    return described
-
-
 def _as_json(row: Row, shard: ReadShard) -> bytes:
-    return json.dumps(_described(row, shard), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-
-
-def _count(row: Row, tokens: int, shard: ReadShard, sampling: Sampling, facts: Facts) -> None:
-    side = row.side
-    words = len(row.target.split())
-    facts.rows[side] += 1
-    facts.words[side] += words
-    facts.tokens[side] += tokens + 1
-    if side == "train":
-        facts.lengths[str(min(words, LONGEST_COUNTED))] += 1
-        if row.key < sampling.replies:
-            facts.replies.append((row.key, row.target))
-        if row.key < sampling.samples:
-            facts.samples.append((row.key, _described(row, shard)))
-        if row.reply in sampling.frequent:
-            facts.frequent.setdefault(str(row.reply), row.target)
-    elif side == "valid":
-        fitting = 0 if 3 <= len(row.source.split()) <= 12 else 2**64
-        facts.held_out.append((row.key + fitting, _described(row, shard)))
-        if len(facts.held_out) > 4 * SHOWN:
-            facts.held_out = heapq.nsmallest(SHOWN, facts.held_out, key=lambda each: each[0])
+    return json.dumps(described(row, shard.files), ensure_ascii=False).encode("utf-8", "replace") + b"\n"

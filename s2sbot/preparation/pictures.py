@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .packing import LONGEST_COUNTED
+from .facts import LONGEST_COUNTED
 
 __all__ = ["lengths_picture", "rules_picture"]
 

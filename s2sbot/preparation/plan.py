@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
+from pathlib import Path
 
-from ..errors import CorpusError
 from ..settings import DataSettings
 from ..text.corpus import AnyReader, Corpus
 from ..text.documents import Document, Skipped
+from .prepared import is_prepared
 
 __all__ = ["Plan", "Shard", "make_plan"]
 
@@ -59,80 +60,140 @@ class Plan:
 
 
 def make_plan(
-    corpora: Sequence[Corpus], valid: Sequence[Corpus], readers: Mapping[str, AnyReader], settings: DataSettings
+    corpora: Sequence[Corpus],
+    valid: Sequence[Corpus],
+    readers: Mapping[str, AnyReader],
+    settings: DataSettings,
+    *,
+    own: Sequence[Path] = (),
+    versions: Mapping[str, str] | None = None,
 ) -> Plan:
     """Find every document and share them out.
 
     The order in which corpora are named, and documents lie in them, has no say: ranks go by names.
+
+    Args:
+        own: folders that the preparation writes into, of which nothing is read.
+        versions: of all that has a say in the result.
     """
     ordered = sorted(
         [*((False, corpus) for corpus in corpora), *((True, corpus) for corpus in valid)],
         key=lambda each: (each[0], each[1].name, str(each[1].path)),
     )
+    told = [
+        [held, corpus.name, corpus.kind, corpus.languages, corpus.reader, corpus.licence] for held, corpus in ordered
+    ]
+    described = [told, dataclasses.asdict(settings), sorted(readers), dict(versions or {})]
+    fingerprint = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     shards: list[Shard] = []
     skipped: list[tuple[int, Skipped]] = []
     names: list[str] = []
-    listed = []
+    stamp = _Stamp()
     for index, (_, corpus) in enumerate(ordered):
         documents = []
-        for document in corpus.documents(readers):
+        for document in _without(corpus.documents(readers), corpus, own):
             if isinstance(document, Skipped):
                 skipped.append((index, document))
             else:
                 documents.append(document)
-        documents.sort(key=lambda document: document.name)
+        documents.sort(key=_place)
         first = len(names)
-        names += [document.name for document in documents]
-        listed.append([_stamp(document) for document in documents])
+        for document in documents:
+            names.append(document.name)
+            fingerprint.update(json.dumps([index, *stamp(document)]).encode())
         for group in _groups(list(enumerate(documents, first))):
             ranks, members = zip(*group, strict=True)
             shards.append(Shard(len(shards), index, members, ranks))
-    described = {
-        "version": importlib.metadata.version("s2sbot"),
-        "corpora": [
-            [held, corpus.name, corpus.kind, corpus.languages, corpus.reader, corpus.licence]
-            for held, corpus in ordered
-        ],
-        "documents": listed,
-        "settings": dataclasses.asdict(settings),
-        "readers": sorted(readers),
-    }
     return Plan(
         tuple(corpus for _, corpus in ordered),
         tuple(held for held, _ in ordered),
         tuple(shards),
         tuple(skipped),
         tuple(names),
-        hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest(),
+        fingerprint.hexdigest(),
     )
 
 
-def _stamp(document: Document) -> list[object]:
-    """Return what changes when a document does, without reading it."""
-    try:
-        times = [part.path.stat().st_mtime_ns for part in document.parts]
-    except OSError as error:
-        raise CorpusError(f"cannot read {document.parts[0].path}: {error.strerror}", "it was there just now") from error
-    return [document.name, times, [part.size for part in document.parts]]
+def _without(
+    documents: Iterable[Document | Skipped], corpus: Corpus, own: Sequence[Path]
+) -> Iterator[Document | Skipped]:
+    """Yield the documents of a corpus but those in our own folders below it.
+
+    What an earlier preparation wrote is skipped too: its text is that of its sources.
+    """
+    root = corpus.path.resolve()
+    held = [folder for folder in map(Path.resolve, own) if not root.is_relative_to(folder)]
+    prefixes = tuple(f"{folder.relative_to(root).as_posix()}/" for folder in held if folder.is_relative_to(root))
+    base = next((path for path in (corpus.path, *corpus.path.parents) if path.is_dir()), corpus.path)
+
+    @cache
+    def is_own(folder: Path) -> bool:
+        place = folder.resolve()
+        return any(place.is_relative_to(each) for each in held)
+
+    @cache
+    def is_written(folder: Path) -> bool:
+        below = folder != base and folder.is_relative_to(base)
+        return below and (is_prepared(folder) or is_written(folder.parent))
+
+    for document in documents:
+        if isinstance(document, Skipped):
+            if not (prefixes and document.name.startswith(prefixes)):
+                yield document
+            continue
+        folders = {part.path.parent for part in document.parts}
+        if any(map(is_written, folders)) and not any(map(is_own, folders)):
+            yield Skipped(document.name, "written by an earlier preparation")
+        elif not any(map(is_own, folders)):
+            yield document
+
+
+class _Stamp:
+    """Says what changes when a document does, without reading it; an archive is looked at once."""
+
+    def __init__(self) -> None:
+        self._times: dict[Path, int] = {}
+
+    def __call__(self, document: Document) -> list[object]:
+        """Return the name of a document, and of its parts the times of their last change and their sizes."""
+        for part in document.parts:
+            if part.path not in self._times:
+                try:
+                    self._times[part.path] = part.path.stat().st_mtime_ns
+                except OSError:
+                    self._times[part.path] = 0  # it has gone since it was found, which is said when it is opened
+        times = [self._times[part.path] for part in document.parts]
+        return [document.name, times, [part.size for part in document.parts]]
+
+
+def _place(document: Document) -> tuple[str, str, str]:
+    part = document.parts[0]
+    return document.name, str(part.path), part.member or ""
 
 
 def _groups(documents: list[tuple[int, Document]]) -> list[list[tuple[int, Document]]]:
-    """Share the documents of a corpus out; those of one tar in the order in which they lie in it."""
+    """Share the documents of a corpus out; those of one archive in the order in which they lie in it."""
     groups: list[list[tuple[int, Document]]] = []
-    for path, several in groupby(sorted(documents, key=_archive), key=_archive):
-        members = list(several)
+    for _, several in groupby(sorted(documents, key=_archive), key=_archive):
+        members = sorted(several, key=lambda each: each[1].parts[0].offset)
         limit = SHARD_BYTES
-        if path and any(document.parts[0].offset for _, document in members):
-            members.sort(key=lambda each: each[1].parts[0].offset)
+        if any(_is_in_tar(document) for _, document in members):
             limit = max(limit, sum(_size(document) for _, document in members) // TAR_SHARDS)
-        size = SHARD_DOCUMENTS * limit  # the first document of an archive begins a group
+        group: list[tuple[int, Document]] = []
+        size = 0
         for rank, document in members:
-            if size + _size(document) > limit or len(groups[-1]) >= SHARD_DOCUMENTS:
-                groups.append([])
-                size = 0
-            groups[-1].append((rank, document))
+            if group and (size + _size(document) > limit or len(group) >= SHARD_DOCUMENTS):
+                groups.append(group)
+                group, size = [], 0
+            group.append((rank, document))
             size += _size(document)
+        groups.append(group)
     return groups
+
+
+def _is_in_tar(document: Document) -> bool:
+    part = document.parts[0]
+    return part.member is not None and part.zipped is None
 
 
 def _archive(each: tuple[int, Document]) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from ..files import read_json, write_json
+from ..files import read_json, write_atomically
 from ..text.archives import Archives
 from ..text.corpus import AnyReader, Corpus
 from ..text.dialogue import Dialogue, Exchange
 from ..text.quality import exchange_keys, hash_of, plain, signature
 from ..text.reading import DocumentReport, fit_exchanges, read_document
 from ..text.rules import Rules
-from .columns import ColumnWriter
+from .columns import ColumnWriter, check_sizes, open_anew, written
 from .plan import Shard
 
 __all__ = ["COLUMNS", "ReadShard", "read_shard"]
@@ -23,7 +23,7 @@ __all__ = ["COLUMNS", "ReadShard", "read_shard"]
 COLUMNS: Mapping[str, str] = {
     "source": "I",
     "target": "I",
-    "context": "B",
+    "context": "I",
     "dialogue": "i",
     "turn": "i",
     "file": "I",
@@ -61,6 +61,7 @@ class ReadShard:
             OSError, ValueError, KeyError, TypeError: where it is not there, or not whole.
         """
         data = read_json(path, limit=2**30)
+        check_sizes(path.parent, data["sizes"])
         reports = tuple(DocumentReport.from_dict(report) for report in data["reports"])
         return cls(reports, tuple(data["rows"]), tuple(data["files"]))
 
@@ -73,12 +74,13 @@ def read_shard(
     `read-N.json` is written when all else is there, and says that the shard is done.
     """
     stem = f"read-{shard.number}"
-    types = dict(COLUMNS) | ({"signature": "I"} if rules.near_duplicates else {})
-    columns = ColumnWriter(folder, stem, types)
-    reports, rows, done = [], [], 0
+    signatures = {"signature": "I"} if rules.near_duplicates else {}
+    reports: list[DocumentReport] = []
+    done = 0
     with (
         Archives() as archives,
-        (folder / f"{stem}.turns").open("w", encoding="utf-8", errors="replace", newline="\n") as turns,
+        ColumnWriter(folder, stem, COLUMNS, signatures) as columns,
+        open_anew(folder / f"{stem}.turns") as turns,
     ):
         writer = _RowWriter(columns, turns, corpus, rules)
         for document in shard.documents:
@@ -92,19 +94,23 @@ def read_shard(
             if not report.exchanges and not report.cause:
                 report.cause = "no exchange in it"
             reports.append(report)
-            rows.append(report.exchanges)
             yield done
-        turns.flush()
-        os.fsync(turns.fileno())
-    columns.close()
-    described = [report.to_dict() for report in reports]
-    write_json(folder / f"{stem}.json", {"reports": described, "rows": rows, "files": list(writer.files)})
+        sizes = dict([*columns.finish().items(), written(turns)])
+    described = {
+        "reports": [report.to_dict() for report in reports],
+        "rows": [report.exchanges for report in reports],
+        "files": list(writer.files),
+        "sizes": sizes,
+    }
+    # names and causes may come from a stranger's reader: what has no UTF-8 is written as a question mark, as in texts
+    text = json.dumps(described, ensure_ascii=False, allow_nan=False)
+    write_atomically(folder / f"{stem}.json", text.encode("utf-8", "replace"))
 
 
 class _RowWriter:
     """Writes the turns of dialogues, and both sides of pairs, as lines, and for each fit exchange a row."""
 
-    def __init__(self, columns: ColumnWriter, turns: Any, corpus: Corpus, rules: Rules) -> None:
+    def __init__(self, columns: ColumnWriter, turns: IO[bytes], corpus: Corpus, rules: Rules) -> None:
         self._columns, self._turns = columns, turns
         self._corpus, self._rules = corpus, rules
         self._count = 0
@@ -117,42 +123,45 @@ class _RowWriter:
             return
         report.exchanges += len(exchanges)
         if isinstance(item, Dialogue):
-            first = self._count
             texts = [turn.text for turn in item.turns]
             unit = hash_of(item.group if item.group is not None else "\n".join(texts[:4]))
-            self._turns.write("\n".join(texts) + "\n")
-            self._count += len(texts)
+            first = self._lines(texts)
             keys = [plain(text) for text in texts]
             most = self._rules.context_turns
             for exchange in exchanges:
                 turn = exchange.turn
-                self._row(exchange, keys[turn], keys[turn + 1], unit, first + turn, first + turn + 1, min(most, turn))
+                self._row(exchange, keys[turn], keys[turn + 1], unit, first + turn, min(most, turn))
             return
         for exchange in exchanges:
-            lines = [*exchange.context, exchange.source, exchange.target]
-            self._turns.write("\n".join(lines) + "\n")
-            self._count += len(lines)
+            place = self._lines([*exchange.context, exchange.source, exchange.target]) + len(exchange.context)
             source, target = plain(exchange.source), plain(exchange.target)
-            place = self._count - 2
-            self._row(exchange, source, target, hash_of(source), place, place + 1, len(exchange.context))
+            self._row(exchange, source, target, hash_of(source), place, len(exchange.context))
 
-    def _row(
-        self, exchange: Exchange, source: str, target: str, unit: int, source_line: int, target_line: int, context: int
-    ) -> None:
+    def _lines(self, texts: list[str]) -> int:
+        """Write texts, a line each, and return the number of the first line."""
+        first = self._count
+        self._turns.write(("\n".join(texts) + "\n").encode("utf-8", "replace"))
+        self._count += len(texts)
+        return first
+
+    def _row(self, exchange: Exchange, source: str, target: str, unit: int, place: int, context: int) -> None:
+        """Write a row for an exchange whose sides are `plain`, and whose source is the line `place`."""
         key, reply = exchange_keys(source, target)
         origin = exchange.origin
         if self._rules.near_duplicates:
             self._columns.extend("signature", signature(source, target))
         self._columns.append(
-            source=source_line,
-            target=target_line,
-            context=context,
-            dialogue=-1 if exchange.dialogue is None else exchange.dialogue,
-            turn=exchange.turn,
-            file=self.files.setdefault(origin.file, len(self.files)),
-            line=origin.line or 0,
-            seconds=float("nan") if origin.seconds is None else origin.seconds,
-            unit=unit,
-            key=key,
-            reply=reply,
+            (
+                place,
+                place + 1,
+                context,
+                -1 if exchange.dialogue is None else exchange.dialogue,
+                exchange.turn,
+                self.files.setdefault(origin.file, len(self.files)),
+                origin.line or 0,
+                float("nan") if origin.seconds is None else origin.seconds,
+                unit,
+                key,
+                reply,
+            )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -18,6 +19,8 @@ __all__ = ["run_all"]
 
 TELL_EVERY = 0.5
 """Seconds between two looks at how far the processes have come."""
+LOOK_EVERY = 0.2
+"""Seconds between two looks of a process at whether its parent lives."""
 
 Work = Callable[..., Iterator[int]]
 
@@ -41,7 +44,9 @@ def run_all(work: Work, arguments: Sequence[tuple[Any, ...]], *, workers: int, f
         return
     from loky import ProcessPoolExecutor  # type: ignore[import-untyped]
 
-    pool = ProcessPoolExecutor(max_workers=min(workers, len(arguments)), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(
+        max_workers=min(workers, len(arguments)), initializer=_begin_apart, initargs=(os.getpid(),)
+    )
     running: dict[Future[int], Path] = {}
     try:
         for number, each in enumerate(arguments):
@@ -83,7 +88,16 @@ def _told(path: Path) -> int:
         return 0
 
 
-def _ignore_interrupts() -> None:
+def _begin_apart(parent: int) -> None:
+    """Make ready a process of its own."""
     # the terminal sends Ctrl-C to every process, and it is the first one that ends the others
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that gave it work was killed: it could not do so itself."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os._exit(1)

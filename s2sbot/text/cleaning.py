@@ -186,14 +186,13 @@ def split_speakers(text: str) -> list[str]:
     """
     if not _SPEAKER_SIGNS.search(text):
         return [text] if text.strip() else []
-    parts: list[str] = []
+    parts: list[list[str]] = []
     for line in text.split("\n"):
         opened = _DASH_START.match(line)
-        if not opened:
-            if parts:
-                parts[-1] += "\n" + line
-            else:
-                parts.append(line)
-            continue
-        parts += _DASH_INSIDE.split(line[opened.end() :])
-    return [part for part in parts if part.strip()]
+        if opened:
+            parts += ([said] for said in _DASH_INSIDE.split(line[opened.end() :]))
+        elif parts:
+            parts[-1].append(line)
+        else:
+            parts.append([line])
+    return [part for part in map("\n".join, parts) if part.strip()]

@@ -151,9 +151,14 @@ def _styles_dropped(cues: Sequence[Cue]) -> dict[tuple[str | None, bool], str]:
     return dropped
 
 
+MANY_SHOWN = 64
+"""Cues that are remembered, beside twice as many as are shown at once, before those that ended are forgotten."""
+
+
 def _once(cues: Iterable[Cue], counts: Counter[str]) -> Iterator[Cue]:
     """Yield cues without those, and without those first lines, that say again what is still on the screen."""
     shown: dict[str, float] = {}
+    most = MANY_SHOWN
     last_line, last_end = "", 0.0
     for cue in cues:
         now = cue.start - SAME_TIME
@@ -162,7 +167,9 @@ def _once(cues: Iterable[Cue], counts: Counter[str]) -> Iterator[Cue]:
             last_end = max(last_end, cue.end)
             counts["repeated"] += 1
             continue
-        shown = {text: until for text, until in shown.items() if until >= now}
+        if len(shown) > most:
+            shown = {text: until for text, until in shown.items() if until >= now}
+            most = MANY_SHOWN + 2 * len(shown)
         shown[cue.text] = cue.end
         first, more, rest = cue.text.partition("\n")
         rolled = more and first == last_line and last_end >= now
@@ -310,7 +317,7 @@ def _cut(turn: Turn) -> tuple[Turn | None, Turn]:
 
 def clean_dialogue(dialogue: Dialogue, *, rules: Rules, counts: Counter[str]) -> Dialogue:
     """Return a dialogue that was written as one, its turns on one line each and those of one speaker joined."""
-    turns: list[Turn] = []
+    said: list[tuple[Turn, list[str]]] = []
     for turn in dialogue.turns:
         text = turn.text
         if "mojibake" in rules and not text.isascii():
@@ -319,12 +326,12 @@ def clean_dialogue(dialogue: Dialogue, *, rules: Rules, counts: Counter[str]) ->
         text = one_line(text)
         if not text:
             continue
-        if turns and turn.speaker and turn.speaker == turns[-1].speaker and "speakers" in rules:
+        if said and turn.speaker and turn.speaker == said[-1][0].speaker and "speakers" in rules:
             counts["speakers"] += 1
-            turns[-1] = replace(turns[-1], text=f"{turns[-1].text} {text}")
+            said[-1][1].append(text)
         else:
-            turns.append(Turn(text, turn.speaker, turn.start))
-    return replace(dialogue, turns=tuple(turns))
+            said.append((turn, [text]))
+    return replace(dialogue, turns=tuple(Turn(" ".join(texts), turn.speaker, turn.start) for turn, texts in said))
 
 
 def dialogue_to_exchanges(

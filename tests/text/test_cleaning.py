@@ -52,6 +52,10 @@ def test_many_lines_of_signs_take_no_time():
 def test_many_blank_lines_take_no_time():
     assert split_speakers("\n" * 200_000 + "x")[0].strip() == "x"
     assert split_speakers("Hi.\n\n \t- Ho.") == ["Hi.\n", "Ho."]
+
+
+def test_many_lines_of_one_speaker_take_no_time():
+    assert len(split_speakers("- Hi.\n" + "x\n" * 2_000_000)[0]) == 4_000_004
     assert strip_markup("x}" + "{" * 200_000) == "x"
 
 

@@ -1,5 +1,6 @@
 """Every rule by which cues become dialogues, and dialogues exchanges, on a case as small as can be."""
 
+import time
 from collections import Counter
 
 import pytest
@@ -416,6 +417,26 @@ def test_a_written_dialogue_is_repaired_before_it_is_one_line():
     # the second half of a letter is invisible, and a line's end may be among what is repaired
     assert [turn.text for turn in made.turns] == ["S\u00ed, aqu\u00ed.", "One. Two, it\u2019s."]
     assert counts == Counter(mojibake=2)
+
+
+def test_very_much_at_once_takes_no_time():
+    # by a look at all of it for each new piece, as it once was, these would take a minute
+    cues = [Cue(0.001 * number, 10**6, f"Line {number}.") for number in range(40_000)]
+    turns = (Turn("so", "Ann"),) * 200_000
+    begin = time.process_time()
+    [dialogue] = cues_to_dialogues(cues, "f")
+    [turn] = clean_dialogue(Dialogue(turns, Origin("f")), rules=Rules(), counts=Counter()).turns
+    assert time.process_time() - begin < 8
+    assert (len(dialogue.turns), len(turn.text)) == (40_000, 599_999)
+
+
+def test_a_cue_that_is_still_shown_is_repeated_however_many_came_after_it():
+    cues = [Cue(0.0, 100.0, "First."), *(Cue(1 + 0.01 * n, 1.01 + 0.01 * n, f"Line {n}.") for n in range(500))]
+    counts = Counter()
+    again = [*cues, Cue(7.0, 8.0, "First."), Cue(7.1, 8.0, "Line 499."), Cue(9.0, 9.5, "Line 1.")]
+    [dialogue] = cues_to_dialogues(again, "f", counts=counts)
+    assert [turn.text for turn in dialogue.turns[501:]] == ["Line 499.", "Line 1."]
+    assert counts["repeated"] == 1
 
 
 def test_scenes_can_be_left_uncut():
