@@ -12,6 +12,9 @@ SEPARATOR = b"+++$+++"
 LONGEST_LINE = 2**20
 LARGEST_LINES = 256 * 2**20
 """Bytes of `movie_lines.txt`, which is held; the published one has 34 million."""
+LARGEST_CONVERSATION = 4 * 2**20
+MOST_SAID = 4
+"""Times that each line may be in a conversation, on average; in the published corpus it is in one."""
 MOST_LOST = 10_000
 """Lines of `movie_lines.txt` that cannot be read before none of it is."""
 _ID = re.compile(rb"\w+")
@@ -60,13 +63,14 @@ class Cornell:
         """
         lines, lost = _read_lines(target)
         yield from lost
+        left = [2**20 + MOST_SAID * sum(map(len, lines.values()))]
         conversations = found = 0
         for row in _rows(source, 4, self.pair_names[0]):
             if isinstance(row, Lost):
                 yield row
                 continue
             conversations += 1
-            for item in _dialogues(row[0], row[1], lines, name):
+            for item in _dialogues(*row, lines, name, left):
                 found += isinstance(item, Dialogue)
                 yield item
         if not conversations:
@@ -104,12 +108,25 @@ def _read_lines(stream: BinaryIO) -> tuple[dict[bytes, bytes], list[Lost]]:
     return lines, lost
 
 
-def _dialogues(number: int, row: list[bytes], lines: dict[bytes, bytes], name: str) -> Iterator[Dialogue | Lost]:
-    """Yield what of one conversation hangs together; all of it, where no line is missing."""
+def _dialogues(
+    number: int, row: list[bytes], lines: dict[bytes, bytes], name: str, left: list[int]
+) -> Iterator[Dialogue | Lost]:
+    """Yield what of one conversation hangs together; all of it, where no line is missing.
+
+    `left`, a list of one, are the bytes that conversations may still be made of.
+    """
     group = f"cornell {_decode(row[2])}" if row[2] else None
     turns: list[Turn] = []
+    size = 0
     for key in _ID.findall(row[3]):
         speaker, _, text = lines.get(key, b"").partition(SEPARATOR)
+        size += len(text)
+        left[0] -= len(text)
+        if left[0] < 0:
+            raise ValueError(f"its conversations say its lines more than {MOST_SAID} times")
+        if size > LARGEST_CONVERSATION:
+            yield Lost(f"a conversation of more than {LARGEST_CONVERSATION} bytes", number)
+            return
         said = " ".join(strip_markup(_decode(text)).split())
         if said:
             turns.append(Turn(said, _decode(speaker) or None))

@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from s2sbot import Cue, Lost, PairReader, Reader, SubtitleReader, hookimpl, strip_markup
 
+MOST_REPEATED = 2**13
+"""Characters that a line of LRC comes to with all its times; far more, and a small file would fill the memory."""
 DEFAULT_FRAME_RATE = 23.976
 """Frames a second of a MicroDVD file that does not say."""
 
@@ -248,6 +250,9 @@ class Lrc(SubtitleReader):
             while stamp := _SUNG_AT.match(line, at):
                 starts.append(_seconds("", *stamp.groups()))
                 at = stamp.end()
+            if len(starts) > 1 and len(starts) * len(line) > MOST_REPEATED:
+                yield Lost("a line too long for so many times", number)
+                continue
             entries += [(start, None, line[at:]) for start in starts]
             if not starts and (about := _ABOUT.fullmatch(line)):
                 shift = re.fullmatch(r"[+-]?\d{1,9}", about[2].strip())

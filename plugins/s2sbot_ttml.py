@@ -260,7 +260,7 @@ class _Document:
     def _collect(self, element: Any, span: _Span, around: _Span) -> None:
         """Keep a paragraph, or each span of it that has times where it has none itself."""
         times = self._times(element)
-        timed = [] if any(time is not None for time in times) else _timed_spans(element)
+        timed = [] if any(time is not None for time in times) else list(_timed_spans(element))
         for part in timed or [element]:
             begin, end, duration = self._times(part)
             words = list(_words(part, _attribute(part, "agent") or span.speaker))
@@ -288,12 +288,13 @@ def _attribute(element: Any, name: str) -> str | None:
     return None
 
 
-def _timed_spans(element: Any) -> list[Any]:
-    return [
-        span
-        for span in element.iter()
-        if _local(span.tag) == "span" and any(_attribute(span, name) for name in ("begin", "end", "dur"))
-    ]
+def _timed_spans(element: Any) -> Iterator[Any]:
+    """Yield the spans with times; one inside another is part of that, or its words would be said twice."""
+    for child in element:
+        if _local(child.tag) == "span" and any(_attribute(child, name) for name in ("begin", "end", "dur")):
+            yield child
+        else:
+            yield from _timed_spans(child)
 
 
 def _words(element: Any, speaker: str | None) -> Iterator[tuple[str | None, str]]:

@@ -135,7 +135,7 @@ def repeated_by(corpora: Sequence[Corpus], held_out: Sequence[bool], settings: D
 def _place(corpus: Corpus) -> str:
     parts = corpus.path.parts
     first = next((number for number, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts) - 1)
-    return "/".join(parts[first:]) or corpus.name
+    return ("/".join(parts[first:]) or corpus.name).encode("utf-8", "replace").decode()
 
 
 def _value(value: object) -> str:

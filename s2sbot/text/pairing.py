@@ -83,7 +83,7 @@ def cues_to_dialogues(
                 continue
             counts[rule] += 1
             done, rest = _cut(turns[-1]) if rule == "sentences" else (None, turns[-1])
-            turns[-1:] = [*([done] if done else []), replace(rest, text=f"{rest.text} {turn.text}")]
+            turns[-1:] = [*([done] if done else []), Turn(f"{rest.text} {turn.text}", rest.speaker, rest.start)]
         end = max(end, min(cue.end, cue.start + LONGEST_CUE))
     yield from writing.whole(turns, file, rules, counts)
 
@@ -196,7 +196,7 @@ def _turn(part: str, cue: Cue, writing: _Writing, rules: Rules, counts: Counter[
         if label is not None:
             counts["labels"] += 1
             speaker = label
-    return Turn(text, speaker, cue.start) if any(map(str.isalnum, text)) else None
+    return Turn(text, speaker, cue.start) if text[:1].isalnum() or any(map(str.isalnum, text)) else None
 
 
 _QUOTES = "\"'”’»)"
@@ -269,15 +269,15 @@ class _Writing:
     def _open(self, last: Turn, turn: Turn, gap: float) -> bool:
         """Tell whether the sentence that `last` ends with goes on in `turn`."""
         text = last.text.rstrip(_QUOTES)
-        small = self._small(turn)
         if text.endswith(_ELLIPSES):
-            return small or (
+            return self._small(turn) or (
                 AT_ONCE <= gap <= 1.0
                 and len(last.text) + len(turn.text) <= LONGEST_TURN
                 and not turn.text.endswith("?")
             )
         if text[-1:] in _STOPS:
             return text[-1:] == "." and _ABBREVIATION.search(text[-6:]) is not None
+        small = self._small(turn)
         if text[-1:] in "-–—" or gap > JOIN_GAP:
             return small
         return small or self.stopped or text[-1:] in ",;、，"
@@ -343,14 +343,13 @@ def dialogue_to_exchanges(
         counts: takes in what the rule `speakers` drops, where one speaker would answer himself.
         number: that of the dialogue in its file.
     """
-    turns = dialogue.turns
-    for index in range(len(turns) - 1):
-        turn, answer = turns[index], turns[index + 1]
+    turns, most = dialogue.turns, rules.context_turns
+    for index, (turn, answer) in enumerate(pairwise(turns)):
         if turn.speaker and turn.speaker == answer.speaker and "speakers" in rules:
             if counts is not None:
                 counts["speakers"] += 1
             continue
-        context = tuple(turn.text for turn in turns[max(0, index - rules.context_turns) : index])
+        context = tuple([turn.text for turn in turns[max(0, index - most) : index]]) if most else ()
         origin = (
             dialogue.origin if turn.start is None else Origin(dialogue.origin.file, dialogue.origin.line, turn.start)
         )

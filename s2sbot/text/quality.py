@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import string
+import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -20,7 +22,6 @@ SURE = 0.95
 """Probability of another language from which a text is taken to be in it."""
 
 _LETTERS = re.compile(r"[^\W\d_]")
-_VOWEL_SIGNS = re.compile(r"[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0900-\u0e7f]")
 
 
 def unfit(source: str, target: str, rules: Rules, *, translated: bool) -> str | None:
@@ -30,7 +31,7 @@ def unfit(source: str, target: str, rules: Rules, *, translated: bool) -> str | 
     """
     if "length" in rules:
         longest = max(len(source), len(target))
-        if longest > rules.max_characters or not (_LETTERS.search(source) and _LETTERS.search(target)):
+        if longest > rules.max_characters or not (_has_letter(source) and _has_letter(target)):
             return "length"
     if translated and "ratio" in rules:
         short, long = sorted((len(source), len(target)))
@@ -43,13 +44,24 @@ def unfit(source: str, target: str, rules: Rules, *, translated: bool) -> str | 
     return None
 
 
+def _has_letter(text: str) -> bool:
+    return text[:1].isalpha() or _LETTERS.search(text) is not None
+
+
+_ASCII_LETTERS = (string.ascii_letters + " ").encode()
+
+
 def _mostly_letters(text: str) -> bool:
+    if text.isascii():
+        length = len(text) - text.count(" ")
+        return length < 4 or 2 * len(text.encode().translate(None, _ASCII_LETTERS)) <= length
     compact = text.replace(" ", "")
     if len(compact) < 4:
         return True
     letters = sum(map(str.isalpha, compact))
-    if 2 * letters < len(compact) and not compact.isascii():
-        letters += len(_VOWEL_SIGNS.findall(compact))  # no letters to Unicode, but part of words
+    if 2 * letters < len(compact):
+        # vowel signs are no letters to Unicode, but part of words
+        letters += sum(unicodedata.category(sign).startswith("M") for sign in compact)
     return 2 * letters >= len(compact)
 
 
@@ -59,11 +71,23 @@ def hash_of(text: str) -> int:
 
 
 _PUNCTUATION = re.compile(r"[\W_]+")
+_PLAIN_ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 
 
 def plain(text: str) -> str:
     """Return text in small letters with single spaces in place of punctuation."""
-    return _PUNCTUATION.sub(" ", text.casefold()).strip()
+    if text.isascii():
+        return " ".join(text.translate(_PLAIN_ASCII).split())
+    return _PUNCTUATION.sub(_without_punctuation, text.casefold()).strip()
+
+
+def _without_punctuation(found: re.Match[str]) -> str:
+    """Return a space for punctuation, and the vowel signs of the letter before it as they are."""
+    run = found[0]
+    signs = 0
+    while found.start() and signs < len(run) and unicodedata.category(run[signs]).startswith("M"):
+        signs += 1
+    return run[:signs] + (" " if signs < len(run) else "")
 
 
 def exchange_keys(source: str, target: str) -> tuple[int, int]:

@@ -283,7 +283,14 @@ def _clean_exchange(exchange: Exchange, rules: Rules, counts: Counter[str]) -> E
 
 
 _OPUS_FILM = re.compile(r"(?:^|/)(\d{4}/\d+)/[^/]+\.xml(?:\.gz)?$")
-_LANGUAGE_ENDING = re.compile(r"[._-](?:[a-z]{2,3}|[a-z]{2}-[a-z]{2,4})$", re.IGNORECASE)
+_ENDING = re.compile(r"\.\w{1,5}")
+_LANGUAGE = "[a-z]{2,3}(?:[-_][a-z]{2,4})?"
+_VERSION = r"(?:\.(?:forced|full|sdh|cc|hi|v\d{1,2}))*"
+_FILM = (
+    re.compile(rf"(.+?){_VERSION}\.{_LANGUAGE}{_VERSION}", re.IGNORECASE),
+    re.compile(rf"(.+)[_-]{_LANGUAGE}", re.IGNORECASE),
+    re.compile(rf"(.+?){_VERSION}", re.IGNORECASE),
+)
 
 
 def film_of(name: str) -> str:
@@ -295,10 +302,11 @@ def film_of(name: str) -> str:
     if opus:
         return opus[1]
     path = PurePosixPath(name)
-    stem = path.name
-    while len(PurePosixPath(stem).suffix) in (3, 4, 5) and PurePosixPath(stem).suffix[1:].isalnum():
-        stem = PurePosixPath(stem).stem
-    return (path.parent / _LANGUAGE_ENDING.sub("", stem)).as_posix()
+    if path.suffix.lower() in (".gz", ".bz2", ".xz"):
+        path = path.with_suffix("")
+    stem = path.stem if _ENDING.fullmatch(path.suffix) else path.name
+    film = next((found[1] for found in (pattern.fullmatch(stem) for pattern in _FILM) if found), stem)
+    return (path.parent / film).as_posix()
 
 
 def _read(

@@ -166,3 +166,19 @@ def test_the_contract_of_readers():
     assert isinstance(Cornell(), PairReader)
     assert Cornell.pair_names == ("movie_conversations.txt", "movie_lines.txt")
     check_reader(Cornell, (CONVERSATIONS, LINES), "cornell")
+
+
+def test_lines_that_are_said_again_and_again_are_refused():
+    lines = line("L1", "One. " * 30_000) + line("L2", "Two.")
+    assert len(read(conversation(["L1", "L2"]) * 4, lines)) == 4
+    with pytest.raises(ValueError, match="more than 4 times"):
+        read(conversation(["L1", "L2"]) * 40, lines)
+    with pytest.raises(ValueError, match="more than 4 times"):
+        read(conversation(["L1"] * 40), lines)
+
+
+def test_a_conversation_of_no_sensible_length_is_lost():
+    lines = b"".join(line(f"L{number}", "x" * (2**20 - 100)) for number in range(1, 7))
+    items = read(conversation([f"L{number}" for number in range(1, 7)]) + conversation(["L1", "L2"]), lines)
+    assert [type(item) for item in items if not isinstance(item, Lost)] == [Dialogue]
+    assert Lost(f"a conversation of more than {4 * 2**20} bytes", 1) in items

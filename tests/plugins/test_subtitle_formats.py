@@ -675,3 +675,19 @@ def test_signs_drawings_and_songs_of_a_series_are_marked(episode, counts):
     cues = read("ass", (DATA / "onepace" / f"{episode}.en.ass").read_bytes())
     assert Counter(cue.mark for cue in cues) == counts
     assert all(cue.style.startswith(("Lyrics", "Karaoke")) for cue in cues if cue.mark == "karaoke")
+
+
+def test_a_line_of_lrc_may_come_again_but_does_not_fill_the_memory():
+    again = "".join(f"[00:{second:02}.00]" for second in range(20))
+    assert len(read("lrc", again + "La la la, " * 10)) == 20
+    items = read("lrc", f"[00:01.00]Hello.\n{'[00:09.00]' * 50_000}{'la ' * 100_000}\n[00:12.00]Bye.\n")
+    assert [item.text for item in items if isinstance(item, Cue)] == ["Hello.", "Bye."]
+    assert [item for item in items if isinstance(item, Lost)] == [Lost("a line too long for so many times", 2)]
+    assert read("lrc", "[00:01.00]" + "la " * 10_000)  # with one time it may be as long as it is
+
+
+def test_a_span_with_times_inside_another_is_part_of_that():
+    first = "<span begin='1s' end='4s'>One <span begin='2s' end='3s'>two</span></span>"
+    second = "<span begin='5s' end='6s'>three</span>"
+    document = f"<tt xmlns='http://www.w3.org/ns/ttml'><body><div><p>{first}{second}</p></div></body></tt>"
+    assert read("ttml", document) == [Cue(1.0, 4.0, "One two"), Cue(5.0, 6.0, "three")]

@@ -156,9 +156,9 @@ def test_a_group_of_dialogues_is_never_torn_apart(plugins, tmp_path):
 
 def test_of_one_film_alone_the_end_is_held_out(plugins, tmp_path):
     (tmp_path / "one.srt").write_text(srt([f"There is a line {n}." for n in range(41)]))
-    result, _ = made(tmp_path / "out", tmp_path / "one.srt", plugins=plugins, valid_share=0.1)
+    result, _ = made(tmp_path / "out", tmp_path / "one.srt", plugins=plugins, valid_share=0.1, tokenizer="bytes")
     assert len(result.train) == 36
-    assert [source for source, _ in texts(result, "valid")] == [f"there is a line {n} ." for n in range(36, 40)]
+    assert [source for source, _ in texts(result, "valid")] == [f"There is a line {n}." for n in range(36, 40)]
 
 
 # our own
@@ -178,14 +178,14 @@ def test_what_lies_in_our_own_folder_is_not_read(plugins, tmp_path):
     assert any("out/card.json: written by an earlier preparation" in line for line in said)
 
 
-@pytest.mark.parametrize("pattern", ["*", "**/*", "out/*"])
+@pytest.mark.parametrize("pattern", ["*", "**/*"])
 def test_a_pattern_does_not_lead_into_our_own_folder_either(plugins, tmp_path, pattern):
     (tmp_path / "out").mkdir()
     for number in range(9):
         (tmp_path / f"{number}.srt").write_text(film(number))
         (tmp_path / "out" / f"{number}.srt").write_text(film(number + 9))
     names = planned(plugins, Path(f"{tmp_path}/{pattern}"), own=[tmp_path / "out"]).names
-    assert names == (() if pattern == "out/*" else tuple(f"{number}.srt" for number in range(9)))
+    assert names == tuple(f"{number}.srt" for number in range(9))
 
 
 def test_a_corpus_inside_of_our_own_folder_is_read(plugins, tmp_path):
