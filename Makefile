@@ -37,6 +37,7 @@ test: .venv/installed-dev
 
 soak: .venv/installed-dev
 	$(BIN)/python tests/fuzzing.py soak --inputs $(INPUTS) --seed $(SEED)
+	$(BIN)/python -m pytest -m soak
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

@@ -137,7 +137,7 @@ def test_a_kill_at_any_step_on_files_changes_nothing(corpora, wanted, steps, tmp
         check_going_on(corpora, out, wanted)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1_800)
 def test_hundreds_of_kills_change_nothing(corpora, wanted, steps, tmp_path):
     for place in range(1, steps, 5):
