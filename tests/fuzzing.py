@@ -677,7 +677,8 @@ def fuzz(
     }
     begin, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as place:
+    shelf = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="s2sbot-fuzzing-", dir=shelf) as place:
         _run(work, Path(place), [first + number for number in range(min(processes, count))], outcome, keep, limits)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     outcome.seconds = time.monotonic() - begin
