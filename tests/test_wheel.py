@@ -86,6 +86,7 @@ def trained(installed: Installed) -> Path:
         *("s2sbot", "train", "talk.tsv", "--bot", "talk.bot", "--valid", "valid.tsv", "--model", "mean"),
         *("--tokenizer", "words", "--set", "model.size=32", "--set", "train.batch_tokens=128", "--steps", "150"),
         *("--set", "train.learning_rate=0.01", "--set", "train.warmup_steps=0", "--device", "cpu"),
+        *("--set", "data.without=duplicates,overlap"),
     )
     return installed.work / "talk.bot"
 
@@ -99,7 +100,7 @@ def test_the_wheel_holds_the_package_the_plugins_and_the_migrations(installed: I
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "s2sbot").rglob("*.py")}
     here |= {path.name for path in (ROOT / "plugins").glob("*.py")}
     here |= {f"s2sbot/store/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "migrations").rglob("*.py")}
-    here |= {"s2sbot/py.typed", "s2sbot/store/migrations/script.py.mako"}
+    here |= {"s2sbot/py.typed", "s2sbot/store/migrations/script.py.mako", "s2sbot/downloads/known_corpora.toml"}
     assert contents(installed.wheel) == here
 
 

@@ -20,9 +20,7 @@ from ..text.corpus import Corpus
 from ..text.packed import Packed
 from ..text.reading import CorpusReport, DocumentReport
 from ..text.rules import RULES, Rules
-from ..text.tokenizer import SEP
 from .choosing import LEFT_OUT, SIDES, Choice
-from .columns import CHUNK
 from .facts import Facts
 from .page import page
 from .pictures import lengths_picture, rules_picture
@@ -91,8 +89,8 @@ def _card(
             "sizes": read_json(out / ".work" / "vocabulary.json")["sizes"],
         },
         "history": {
-            "with_context": _with_context(packed["train"]),
-            "after_another": int((packed["train"].previous >= 0).sum()),
+            "with_context": facts.with_context["train"],
+            "after_another": facts.after_another["train"],
         },
         "words_a_target": {length: facts.lengths[length] for length in sorted(facts.lengths, key=int)},
         "reply_cap": choice.reply_cap if "replies" in rules else None,
@@ -239,18 +237,6 @@ def _split(packed: Packed, facts: Facts, side: str) -> dict[str, int]:
         "target_tokens": len(packed.target_ids) + len(packed),
         "words": facts.words[side],
     }
-
-
-def _with_context(packed: Packed) -> int:
-    """Return the number of rows whose source holds turns from before it."""
-    count, last = 0, -1
-    for begin in range(0, len(packed.source_ids), CHUNK):
-        places = np.flatnonzero(packed.source_ids[begin : begin + CHUNK] == SEP) + begin
-        if len(places):
-            rows = np.unique(np.searchsorted(packed.source_ends, places, side="right"))
-            count += len(rows) - int(rows[0] == last)
-            last = int(rows[-1])
-    return count
 
 
 def _asked(plan: Plan) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from ..text.tokenizer import SEP
 from .lines import Row
 
 __all__ = ["LONGEST_COUNTED", "Facts", "Picked", "Sampling", "described", "lowest"]
@@ -18,6 +19,8 @@ LONGEST_COUNTED = 64
 """Words from which lines are counted together."""
 SHOWN = 64
 """Held-out exchanges from which those are chosen that a bot answers at every validation."""
+
+_COUNTED = ("rows", "with_context", "after_another", "words", "tokens", "lengths")
 
 Picked = tuple[int, dict[str, Any]]
 """A row that is shown, with its draw."""
@@ -41,12 +44,16 @@ class Sampling:
 class Facts:
     """What is counted and picked while rows are encoded.
 
-    lengths  words of a target to learn from, as text -> how many have so many
-    phrased  hash of a frequent reply, as text -> the lowest draw of its rows, and its text there
+    with_context   rows of a side whose source holds turns from before it
+    after_another  rows of a side that come after another one in their dialogue
+    lengths        words of a target to learn from, as text -> how many have so many
+    phrased        hash of a frequent reply, as text -> the lowest draw of its rows, and its text there
     """
 
     too_long: int = 0
     rows: Counter[str] = field(default_factory=Counter)
+    with_context: Counter[str] = field(default_factory=Counter)
+    after_another: Counter[str] = field(default_factory=Counter)
     words: Counter[str] = field(default_factory=Counter)
     tokens: Counter[str] = field(default_factory=Counter)
     lengths: Counter[str] = field(default_factory=Counter)
@@ -73,7 +80,7 @@ class Facts:
             ValueError, KeyError, TypeError: where that is not what it is.
         """
         facts = dict(values)
-        for name in ("rows", "words", "tokens", "lengths"):
+        for name in _COUNTED:
             facts[name] = Counter(facts[name])
         for name in ("replies", "samples", "held_out"):
             facts[name] = [tuple(each) for each in facts[name]]
@@ -83,25 +90,23 @@ class Facts:
     def add(self, other: Facts) -> None:
         """Take in the facts of another shard; in which order they come has no say."""
         self.too_long += other.too_long
-        for mine, theirs in (
-            (self.rows, other.rows),
-            (self.words, other.words),
-            (self.tokens, other.tokens),
-            (self.lengths, other.lengths),
-        ):
-            mine.update(theirs)
+        for name in _COUNTED:
+            getattr(self, name).update(getattr(other, name))
         for reply, phrase in other.phrased.items():
             self._phrase(reply, phrase)
         self.replies = sorted(self.replies + other.replies)
         self.samples = lowest(len(self.samples) + len(other.samples), self.samples + other.samples)
         self.held_out = lowest(SHOWN, self.held_out + other.held_out)
 
-    def count(self, row: Row, tokens: int, files: Sequence[str], sampling: Sampling) -> None:
-        """Take in a row whose target has so many tokens; its file is one of `files`."""
+    def count(
+        self, row: Row, source: Sequence[int], target: Sequence[int], files: Sequence[str], sampling: Sampling
+    ) -> None:
+        """Take in a row with the ids of its sides; its file is one of `files`."""
         side, words = row.side, len(row.target.split())
         self.rows[side] += 1
+        self.with_context[side] += bool(row.context) and SEP in source
         self.words[side] += words
-        self.tokens[side] += tokens + 1
+        self.tokens[side] += len(target) + 1
         if side == "train":
             self.lengths[str(min(words, LONGEST_COUNTED))] += 1
             if row.draw < sampling.replies:

@@ -30,8 +30,10 @@ def merge(work: Path, out: Path, plan: Plan, read: Sequence[ReadShard], packed: 
     places = {name: number for number, name in enumerate(names)}
     numbers = tuple(np.array([places[name] for name in shard.files], np.int32) for shard in read)
     write_json(out / "files.json", names)
-    for side in SIDES:
-        _Side(work, side, _slices(plan, packed, side), numbers).write(out)
+    for name in SIDES:
+        side = _Side(work, name, _slices(plan, packed, name), numbers)
+        side.write(out)
+        facts.after_another[name] = side.linked
     return facts
 
 
@@ -55,14 +57,18 @@ def _slices(plan: Plan, packed: Sequence[PackedShard], side: str) -> tuple[_Slic
     return tuple(piece for _, piece in sorted(found, key=lambda each: each[0]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Side:
-    """One side of the split: its slices in order, and for each shard the final numbers of its files."""
+    """One side of the split: its slices in order, and for each shard the final numbers of its files.
+
+    linked  rows written so far that come after another one
+    """
 
     work: Path
     side: str
     slices: tuple[_Slice, ...]
     numbers: tuple[NDArray[np.int32], ...]
+    linked: int = 0
 
     def write(self, out: Path) -> None:
         """Write all arrays, each as it comes in pieces, and the text of what is held out."""
@@ -114,6 +120,7 @@ class _Side:
                 known = np.concatenate([held, columns], axis=1)
                 found = previous_rows(known[0], known[1])
                 found[found >= 0] += first - held.shape[1]
+                self.linked += int((found[held.shape[1] :] >= 0).sum())
                 yield found[held.shape[1] :]
                 first += len(columns[0])
                 held = known[:, -2:]

@@ -82,7 +82,7 @@ def pack_shard(
                 facts.too_long += 1
                 continue
             sides[row.side].write(row, source, target)
-            facts.count(row, len(target), shard.files, sampling)
+            facts.count(row, source, target, shard.files, sampling)
         sizes = {name: size for side in sides.values() for name, size in side.finish().items()}
     counts = {name: side.counts for name, side in sides.items()}
     write_json(folder / f"{stem}.json", {"counts": counts, "facts": facts.to_dict(), "sizes": sizes})

@@ -92,11 +92,16 @@ def prepare(
 
 
 def _refuse_too_few(choice: Choice) -> None:
-    if not choice.kept["train"] or not choice.kept["valid"]:
-        raise CorpusError(
-            f"{sum(choice.kept.values())} exchanges are too few to learn from and to hold some out",
-            "give more files, or a corpus of its own with --valid",
-        )
+    if choice.kept["train"] and choice.kept["valid"]:
+        return
+    left_out = +choice.left_out
+    dropped = ", ".join(f"{rule} {count:,}" for rule, count in left_out.most_common())
+    raise CorpusError(
+        f"{sum(choice.kept.values())} exchanges are too few to learn from and to hold some out"
+        + (f"; left out by rules: {dropped}" if dropped else ""),
+        "give more files, or a corpus of its own with --valid"
+        + (f", or keep all with --set data.without={','.join(sorted(left_out))}" if dropped else ""),
+    )
 
 
 def _cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def learn_tokenizers(
         tokenizers = shared, shared
     else:
         tokenizers = kind.train(sources, settings.vocab_size), kind.train(targets, settings.vocab_size)
+    shutil.rmtree(folder / "tokenizer", ignore_errors=True)  # perhaps one of another kind, of settings given before
     save_tokenizers(folder, *tokenizers)
     write_json(mark, {"sizes": [len(each) for each in tokenizers]})
     return tokenizers

@@ -9,7 +9,7 @@ import zipfile
 import pytest
 from preparations import hashes, made, write_dialogues, write_films, write_pairs
 
-from s2sbot.preparation import card, columns, lines, merging, partitions, plan, similar
+from s2sbot.preparation import columns, lines, merging, partitions, plan, similar
 
 SETTINGS = (
     {"context_turns": 2, "test_share": 0.2, "near_duplicates": 0.9},
@@ -17,7 +17,7 @@ SETTINGS = (
 )
 """With all that compares rows, and with rows that are told apart by nothing but their place."""
 SIZES = {
-    "CHUNK": (columns, partitions, merging, card),
+    "CHUNK": (columns, partitions, merging),
     "GATHERED": (columns,),
     "PARTITION": (partitions,),
     "PIECE": (lines, similar),

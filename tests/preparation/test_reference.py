@@ -14,7 +14,7 @@ from s2sbot.text.pairing import previous_exchanges
 from s2sbot.text.quality import exchange_keys, hash_of, plain, signature
 from s2sbot.text.reading import CorpusReport, film_of, read_corpus
 from s2sbot.text.rules import Rules
-from s2sbot.text.tokenizer import encode_source
+from s2sbot.text.tokenizer import SEP, encode_source
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,12 @@ def test_what_is_prepared_is_what_a_loop_over_all_exchanges_comes_to(
         origins = result.origins(side)
         assert [origins[row] for row in range(len(found))] == [exchange.origin for exchange in exchanges]
         assert all(origin.line or origin.seconds is not None for origin in map(origins.__getitem__, range(len(found))))
-        if side != "train" and exchanges:
+        if side == "train":
+            history = json.loads((tmp_path / "card.json").read_text())["history"]
+            sources = [arrays.row(row)[0] for row in range(len(arrays))]
+            assert history["with_context"] == sum(SEP in source for source in sources)
+            assert history["after_another"] == sum(row >= 0 for row in arrays.previous.tolist())
+        elif exchanges:
             assert read_back(tmp_path / f"{side}.jsonl") == exchanges_as_text(exchanges)
 
 

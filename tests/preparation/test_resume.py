@@ -16,7 +16,7 @@ from preparations import film, hashes, made, write_dialogues, write_films, write
 
 from s2sbot.errors import CorpusError
 from s2sbot.plugins import Plugins
-from s2sbot.preparation import WORK, plan, shards
+from s2sbot.preparation import WORK, plan, shards, stages
 from s2sbot.text import open_corpus
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and fork")
@@ -167,9 +167,22 @@ def test_what_another_preparation_left_is_not_taken_for_ours(corpora, wanted, st
     out = tmp_path / "out"
     assert killed(corpora[:2], out, steps=steps // 2) is None
     assert whole(out)
-    check_other = made(out, *corpora, **DATA)[1]
-    assert not any(line.startswith("going on") for line in check_other)
+    said = made(out, *corpora, **DATA)[1]
+    assert not any(line.startswith("going on") for line in said)
     assert hashes(out) == wanted
+
+
+@pytest.mark.parametrize("other", [{"share_tokenizer": False}, {"tokenizer": "bytes"}, {"test_share": 0.0}])
+def test_nothing_is_left_of_a_preparation_with_other_settings(corpora, wanted, tmp_path, other, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "data_card", lambda *_: 1 / 0)  # all but the last stage is done
+        with pytest.raises(ZeroDivisionError):
+            made(tmp_path, *corpora, **DATA | other)
+    made(tmp_path, *corpora, **DATA)
+    assert hashes(tmp_path) == wanted
+    assert (tmp_path / "test.jsonl").exists()
+    made(tmp_path, *corpora, **DATA | {"test_share": 0.0})  # over what is whole
+    assert not (tmp_path / "test.jsonl").exists()
 
 
 def test_a_file_that_has_changed_is_read_again(corpora, wanted, steps, tmp_path):

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import signal
 import sys
 import zipfile
@@ -81,9 +80,11 @@ def test_a_full_disk_is_said_and_the_work_goes_on_when_there_is_space(films, plu
     assert (done > 0) == (left > 0)
 
 
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs limits of the system")
+@pytest.mark.skipif(os.name == "nt", reason="needs limits of the system")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_file_that_may_not_grow_is_said_from_any_process(films, tmp_path, workers):
+    import resource
+
     said = tmp_path / "said"
     process = os.fork()
     if process == 0:  # pragma: no cover

@@ -219,7 +219,8 @@ def test_a_source_that_was_a_target_is_cut_where_every_source_is(tmp_path):
     rules = Rules.of(DataSettings(max_characters=5_000))
     _, shard, _ = read(tmp_path, [[Dialogue(turns, Origin("x"))]], rules)
     fates = np.zeros(2, np.uint8)
-    list(pack_shard(tmp_path, 0, shard, fates, (Letters(), Letters()), DataSettings(max_length=1024), PICK_NONE))
+    tokenizer = Letters()
+    list(pack_shard(tmp_path, 0, shard, fates, (tokenizer, tokenizer), DataSettings(max_length=1024), PICK_NONE))
     [counts] = PackedShard.load(tmp_path / "packed-0.json").counts["train"]
     assert counts[:3] == (2, 6 + LONGEST_SOURCE, LONGEST_SOURCE + 5 + 4)
 
@@ -269,7 +270,7 @@ def test_facts_add_up_to_the_same_however_rows_are_shared_out(rows, order, parts
     def counted(some):
         facts = Facts()
         for row in some:
-            facts.count(row, 4, files, sampling)
+            facts.count(row, [9], [9, 9], files, sampling)
         return facts
 
     one, many = Facts(), Facts()
@@ -290,7 +291,7 @@ def test_of_many_held_out_rows_those_with_the_lowest_draws_are_shown():
     for number in range(9 * SHOWN):
         draw = number * 7919 % (9 * SHOWN)
         row = Row("valid", 0, "One two three." if draw % 2 else "One.", "Yes.", (), -1, 0, 0, draw, 0.0, draw, 0)
-        facts.count(row, 4, ("a",), PICK_NONE)
+        facts.count(row, [9], [9, 9], ("a",), PICK_NONE)
     whole.add(facts)
     assert [draw for draw, _ in whole.held_out] == list(range(1, 2 * SHOWN, 2))
     assert whole.held_out[0][1] == described(row._replace(source="One two three.", line=1), ("a",))
