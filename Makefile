@@ -33,7 +33,7 @@ $(DEMO)/card.md: | .venv/installed
 	else $(BIN)/s2sbot train corpora/night-ferry --bot $(DEMO) --budget $(BUDGET); fi
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest $(TEST_ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(TEST_ARGS)
 
 soak: .venv/installed-dev
 	$(BIN)/python tests/fuzzing.py soak --inputs $(INPUTS) --seed $(SEED)

@@ -666,7 +666,7 @@ def test_a_layer_learns_to_reverse(layer, forced) -> None:
         ({"dropout": "0.5"}, r"dropout='0\.5' "),
         ({"dropout": None}, r"dropout=None "),
         ({"activation": "tahn"}, r"activation='tahn' \(give a module, or one of linear, tanh, sigmoid, relu\)"),
-        ({"activation": torch.tanh}, r"activation=<.*give a module"),
+        ({"activation": len}, r"activation=<.*give a module"),
         ({"hiden_dim": 6}, r"no argument 'hiden_dim' .*hidden_dim"),
         ({"return_sequences": True}, r"no argument 'return_sequences'"),
     ],

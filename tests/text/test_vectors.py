@@ -246,7 +246,7 @@ def test_text_that_is_no_vectors_is_refused(read, tmp_path, data):
     assert "word2vec, GloVe and fastText" in hint
 
 
-@pytest.mark.parametrize("data", [b"", gzip.compress(b""), b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("data", [b"", gzip.compress(b""), b"\xef\xbb\xbf"], ids=["nothing", "gzip", "mark"])
 def test_an_empty_file_is_refused(read, tmp_path, data):
     message, hint = refusal(read, data)
     assert message == f"{tmp_path / 'vectors.txt'} is empty"
@@ -268,7 +268,7 @@ def binary(words, dimension, end=b"\n"):
         binary(3, 2),
         binary(200, 100),
         binary(200, 300, end=b""),
-        gzip.compress(binary(200, 100)),
+        gzip.compress(binary(200, 100), mtime=0),
         b"PK\x03\x04\x14\x00\x00\x00\x08\x00 glove.6B.50d.txt\n" + binary(9, 50),
         "the 1 2\nhello 3 4\n".encode("utf-16"),
         b"\0" * 3 * vectors.BUFFER,
