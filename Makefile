@@ -45,7 +45,9 @@ lint: .venv/installed-dev
 	$(BIN)/mypy
 
 bench: .venv/installed-dev $(DEMO)/card.md
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file $(DEMO) || exit 1; done
+	@for words in "chat.py $(DEMO)" "ngram.py $(DEMO)" "models.py $(DEMO) --seconds 30" recurrent.py \
+	  "corpora.py corpora/night-ferry" "memory.py --sizes 2,20"; do \
+	  echo "== $$words"; $(BIN)/python benchmarks/$$words || exit 1; done
 
 .venv/created:
 	@$(PYTHON) -c 'import sys; sys.exit("s2sbot needs Python 3.11 or newer, this is " + sys.version.split()[0] \

@@ -26,7 +26,7 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 _UTF_8 = re.compile(rb"(?:[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})+")
 _SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _TOO_LONG = Lost(f"longer than {LONGEST_LINE} bytes")
-_SUSPICIOUS = re.compile("[^\x00-\x7f]{2}|[ÃÂ] ")
+_SUSPICIOUS = re.compile("[^\x00-\x7f]{2}|[ÃÂ] |Ã\\b")
 _CONTROLS = bytes({*range(32), 127} - {*b"\t\n\x0b\x0c\r\x1a\x1b"})
 
 
@@ -385,7 +385,11 @@ def repair(text: str) -> str:
         text = _reread(text) if text == before else text
         if text == before:
             break
-    return text
+    return _BARE.sub("à", text) if "Ã" in text and any(map(str.islower, text)) else text  # capitals may be Portuguese
+
+
+_BARE = re.compile(r"(?:(?<=[a-z])|(?<=[a-z,] )|(?<=\b[A-Z]))Ã(?=[ \t\n.,!?;:\"')]|$)")
+"""What is left of an à where the no-break space in it was taken for a blank; in no language a word ends so."""
 
 
 def _reread(text: str) -> str:

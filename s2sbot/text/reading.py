@@ -272,14 +272,13 @@ def _items(
 
 
 def _clean_exchange(exchange: Exchange, rules: Rules, counts: Counter[str]) -> Exchange:
-    source, target = exchange.source, exchange.target
-    if "mojibake" in rules and not (source.isascii() and target.isascii()):
-        source, target = repair(source), repair(target)
-        counts["mojibake"] += (source, target) != (exchange.source, exchange.target)
-    source, target, context = one_line(source), one_line(target), tuple(map(one_line, exchange.context))
-    if (source, target, context) == (exchange.source, exchange.target, exchange.context):
-        return exchange
-    return replace(exchange, source=source, target=target, context=context)
+    given = exchange.source, exchange.target, *exchange.context
+    said = given
+    if "mojibake" in rules and not all(map(str.isascii, said)):
+        said = tuple(map(repair, said))
+        counts["mojibake"] += said != given
+    said = tuple(map(one_line, said))
+    return exchange if said == given else replace(exchange, source=said[0], target=said[1], context=said[2:])
 
 
 _OPUS_FILM = re.compile(r"(?:^|/)(\d{4}/\d+)/[^/]+\.xml(?:\.gz)?$")

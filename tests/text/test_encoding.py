@@ -650,7 +650,22 @@ def test_clean_text_stays_as_it_is(language):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "plain", "AMANHÃ À TARDE", "É…É… «Ã»", "Â", "¿Qué?", "naïve café", "Ça “va” ?", "50 €", "日本", "…“”"]
+    "text",
+    [
+        "",
+        "plain",
+        "AMANHÃ À TARDE",
+        "É…É… «Ã»",
+        "Â",
+        "¿Qué?",
+        "naïve café",
+        "Ça “va” ?",
+        "50 €",
+        "日本",
+        "…“”",
+        "A LÃ",
+        "LÃ.\nIRMÃ",
+    ],
 )
 def test_short_clean_text_stays_as_it_is(text):
     assert repair(text) == text
@@ -668,6 +683,15 @@ def test_utf_8_read_as_something_else_is_undone(misread, times):
         for _ in range(times):
             broken = broken.encode().decode(misread)
         assert repair(broken) == line
+
+
+@pytest.mark.parametrize(
+    "line", ["Il est là", "Voilà", "Ça va déjà ?", "Où ? Là.", "Il pense à\nquoi ?", "Ça, c'est à", "« Là »"]
+)
+@pytest.mark.parametrize("misread", MISREAD)
+def test_a_letter_that_lost_its_no_break_space_is_known(line, misread):
+    stripped = re.sub(r"\xa0(?=\W)|\xa0$", "", line.encode().decode(misread))
+    assert repair(stripped) == line
 
 
 @given(st.one_of(st.text(), st.text("ÃÂâ€™œ©¨ é\xa0\x80\x99Ð¿Ñabc"), st.sampled_from(ACCENTED)), st.integers(0, 2))

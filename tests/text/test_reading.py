@@ -164,6 +164,13 @@ def test_an_exchange_is_on_one_line_and_so_is_what_comes_before_it(tmp_path):
     assert read(tmp_path, Says(PAIR))[0][0] is PAIR
 
 
+def test_an_exchange_is_repaired_and_so_is_what_comes_before_it(tmp_path):
+    broken = Exchange("DÃ©jÃ ?", "VoilÃ\u00a0", ("C\u2019est lÃ ", "Oui."), Origin("a.x", 1))
+    items, report = read(tmp_path, Says(broken))
+    assert items == [Exchange("Déjà ?", "Voilà", ("C\u2019est là", "Oui."), Origin("a.x", 1))]
+    assert report.rules == {"mojibake": 1}
+
+
 def test_cues_come_when_all_are_there_with_the_film_as_their_group(tmp_path):
     cues = [Cue(2.0 * n, 2.0 * n + 1, f"Line {n}.") for n in range(4)]
     items, report = read(tmp_path, Says(*cues[:2], PAIR, *cues[2:]))
