@@ -1,16 +1,20 @@
 """How much memory a preparation takes, of all its processes together, as its corpus grows.
 
     python benchmarks/memory.py [--sizes 2,20,200,1024] [--kinds tsv,srt] [--workers 2] [--folder FOLDER]
+    python benchmarks/memory.py --repeat SUBTITLES [--times 1,10,100]
 
 Makes corpora of so many MiB, as one file of pairs and as a zip of subtitles: random sentences over words that are as
-frequent as words are, so that vocabulary and replies are as many as in real text. Each is prepared by a process of its
-own, and the resident memory of it and of its workers is looked at twenty times a second. The table is Markdown; `all`
-is the highest sum at any moment, with pages that are shared counted for each process that has them.
+frequent as words are, so that vocabulary and replies are as many as in real text. With --repeat it is the cues of a
+real corpus, so many times, as a film each time, with noise: in every film but the first ones one word in five is
+another of the corpus. Each is prepared by a process of its own, and the resident memory of it and of its workers is
+looked at twenty times a second. The table is Markdown; `all` is the highest sum at any moment, with pages that are
+shared counted for each process that has them.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import shutil
 import subprocess
@@ -20,6 +24,12 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from s2sbot.plugins import Plugins
+from s2sbot.text import open_corpus
+from s2sbot.text.archives import Archives
+from s2sbot.text.documents import Document
+from s2sbot.text.reading import read_cues
 
 WORDS = 30_000
 LOOKS = 20
@@ -46,31 +56,60 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="2,20,200", help="MiB, with commas between")
     parser.add_argument("--kinds", default="tsv,srt")
+    parser.add_argument("--repeat", type=Path, metavar="SUBTITLES", help="a corpus to be repeated with noise")
+    parser.add_argument("--times", default="1,10,100", help="how often, with commas between")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the corpora are made; a temporary one by default")
     parser.add_argument("--stages", action="store_true", help="say the highest sum in every stage, too")
     arguments = parser.parse_args()
     print("| corpus | MiB | exchanges | first process, MiB | a worker, MiB | all, MiB | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    for kind in arguments.kinds.split(","):
-        for size in map(int, arguments.sizes.split(",")):
-            folder = Path(tempfile.mkdtemp(prefix="memory-", dir=arguments.folder))
-            try:
-                corpus = write_corpus(folder, kind, size * 2**20)
-                print(measured(kind, size, corpus, folder / "out", arguments.workers, arguments.stages), flush=True)
-            finally:
-                shutil.rmtree(folder)
+    kinds = ["srt"] if arguments.repeat else arguments.kinds.split(",")
+    sizes = [int(size) for size in (arguments.times if arguments.repeat else arguments.sizes).split(",")]
+    for kind, size in itertools.product(kinds, sizes):
+        folder = Path(tempfile.mkdtemp(prefix="memory-", dir=arguments.folder))
+        try:
+            if arguments.repeat:
+                name, (corpus, written) = f"{arguments.repeat.name} x {size}", repeat(arguments.repeat, folder, size)
+            else:
+                name, (corpus, written) = kind, write_corpus(folder, kind, size * 2**20)
+            print(measured(name, written, corpus, folder / "out", arguments.workers, arguments.stages), flush=True)
+        finally:
+            shutil.rmtree(folder)
 
 
-def write_corpus(folder: Path, kind: str, size: int) -> Path:
-    """Write about so many bytes of text, as pairs or as films in a zip."""
+def repeat(corpus: Path, folder: Path, times: int) -> tuple[Path, int]:
+    """Write the cues of a corpus so often, with noise; return where, and how many bytes of text."""
+    readers = Plugins().readers()
+    with Archives() as archives:
+        documents = [each for each in open_corpus(corpus).documents(readers) if isinstance(each, Document)]
+        films = [[cue.text for cue in read_cues(each, readers, archives)] for each in documents]
+    words = [word for film in films for text in film for word in text.split()]
+    chance = random.Random(times)
+    written = 0
+    with zipfile.ZipFile(folder / "corpus.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for turn, (number, texts) in itertools.product(range(times), enumerate(films)):
+            noisy = texts if turn == 0 else [noise(text, words, chance) for text in texts]
+            film = "\n".join(cue(place, text) for place, text in enumerate(noisy))
+            archive.writestr(f"{turn}/film {number}.srt", film)
+            written += len(film)
+    return folder / "corpus.zip", written
+
+
+def noise(text: str, words: list[str], chance: random.Random) -> str:
+    """Return a text in which one word in five is another one."""
+    return " ".join(word if chance.random() < 0.8 else chance.choice(words) for word in text.split())
+
+
+def write_corpus(folder: Path, kind: str, size: int) -> tuple[Path, int]:
+    """Write about so many bytes of text, as pairs or as films in a zip; return where, and how many they are."""
     sentences = sentences_of(random.Random(size))
     written = 0
     if kind == "tsv":
         with (folder / "corpus.tsv").open("w", encoding="utf-8") as file:
             while written < size:
                 written += file.write(f"{next(sentences)}\t{next(sentences)}\n")
-        return folder / "corpus.tsv"
+        return folder / "corpus.tsv", written
     with zipfile.ZipFile(folder / "corpus.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         number = 0
         while written < size:
@@ -78,7 +117,7 @@ def write_corpus(folder: Path, kind: str, size: int) -> Path:
             archive.writestr(f"film {number}.srt", film)
             written += len(film)
             number += 1
-    return folder / "corpus.zip"
+    return folder / "corpus.zip", written
 
 
 def sentences_of(chance: random.Random) -> Iterator[str]:
@@ -105,7 +144,7 @@ def cue(place: int, text: str) -> str:
     return f"{place + 1}\n{begin},000 --> {begin},900\n{text}\n"
 
 
-def measured(kind: str, size: int, corpus: Path, out: Path, workers: int, stages: bool) -> str:
+def measured(name: str, written: int, corpus: Path, out: Path, workers: int, stages: bool) -> str:
     """Prepare a corpus and return a row of the table."""
     began = time.monotonic()
     command = [sys.executable, "-c", PREPARE, str(corpus), str(out), str(workers)]
@@ -127,7 +166,8 @@ def measured(kind: str, size: int, corpus: Path, out: Path, workers: int, stages
     first = highest.pop(process.pid)
     apart, together = max(highest.values(), default=0.0), max(of_stage.values())
     seconds = time.monotonic() - began
-    return f"| {kind} | {size:,} | {int(lines[-1]):,} | {first:.0f} | {apart:.0f} | {together:.0f} | {seconds:.0f} |"
+    cells = (f"{written / 2**20:,.0f}", f"{int(lines[-1]):,}", *(f"{each:.0f}" for each in (first, apart, together)))
+    return f"| {name} | {' | '.join(cells)} | {seconds:.0f} |"
 
 
 def memory(process: int) -> tuple[float, float]:

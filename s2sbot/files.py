@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ __all__ = [
     "full_disk_explained",
     "make_private_folder",
     "read_json",
+    "refuse_existing",
     "sync_file",
     "sync_folder",
     "write_atomically",
@@ -75,6 +77,21 @@ def _existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise where a file that a user has named for a result could take the place of another one.
+
+    Raises:
+        S2SBotError: where anything has that name, be it a file, a link, a pipe or a device.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return  # what is wrong with the place is said when it is written
+    if stat.S_ISREG(mode):
+        raise S2SBotError(f"{path} is there already", "give another name, or delete it")
+    raise S2SBotError(f"{path} is there already, and is no regular file", "give another name, or - for standard output")
 
 
 def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:

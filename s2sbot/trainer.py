@@ -109,6 +109,7 @@ class Training:
         self._prepared = prepared[0] if prepared else None
         if self._prepared is not None:
             self._corpora, self._valid = [prepared_corpus(self._prepared)], []
+            self._refuse_other_languages(self._corpora[0].languages)
         else:
             self._corpora = [open_corpus(path, source=source, target=target) for path in self._paths]
             self._valid = [open_corpus(path, source=source, target=target) for path in self._valid_paths]
@@ -119,6 +120,14 @@ class Training:
             self._refuse_other_data(self._corpora[0].settings["data"])
         if self.settings.data.vectors:
             self._check_vectors(Path(self.settings.data.vectors))
+
+    def _refuse_other_languages(self, prepared: tuple[str, ...]) -> None:
+        if any(self._languages) and prepared != self._languages:
+            was = f"from {prepared[0]} to {prepared[1]}" if len(prepared) == 2 else "as a chat"
+            raise SettingsError(
+                f"{self._prepared} was prepared with another --source and --target: {was}",
+                "leave them out, or prepare the corpus again",
+            )
 
     def _refuse_other_data(self, prepared: Mapping[str, Any]) -> None:
         """Raise where something is asked for that is settled by how a corpus was prepared."""

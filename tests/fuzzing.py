@@ -48,7 +48,7 @@ from s2sbot.text.cleaning import one_line
 from s2sbot.text.corpus import Corpus, open_corpus
 from s2sbot.text.dialogue import MARKS, Cue, Dialogue, Exchange, Item, Lost, Reader
 from s2sbot.text.documents import Document, Skipped, find_documents
-from s2sbot.text.encoding import repair
+from s2sbot.text.mojibake import repair
 from s2sbot.text.pairing import clean_dialogue, cues_to_dialogues, dialogue_to_exchanges
 from s2sbot.text.quality import unfit
 from s2sbot.text.reading import CorpusReport, DocumentReport, fit_exchanges, read_corpus, read_document

@@ -130,11 +130,11 @@ def head(status: int, **headers: object) -> bytes:
 
 
 def whole(body: bytes, *, version: str | None = '"one"', cut: int | None = None, wait: float = 0.0) -> Answer:
-    """Answer with all of `body`, or from where a range begins whose version is right; `cut` ends the connection."""
+    """Answer with all of `body`, or from where a range begins whose version, if any, is right; `cut` ends it."""
 
     def answer(request: Request) -> Iterable[bytes | float]:
         marks = {} if version is None else {"ETag": version}
-        start = request.start if version is not None and request.headers.get("if-range") == version else 0
+        start = request.start if version is not None and request.headers.get("if-range", version) == version else 0
         if start:
             marks["Content_Range"] = f"bytes {start}-{len(body) - 1}/{len(body)}"
         yield head(206 if start else 200, Content_Length=len(body) - start, **marks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import random
@@ -10,11 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from s2sbot import Progress
 from s2sbot.plugins import Plugins
-from s2sbot.preparation import Prepared, prepare
+from s2sbot.preparation import Prepared, prepare, similar
 from s2sbot.preparation.choosing import SIDES
 from s2sbot.settings import DataSettings
 from s2sbot.text import Corpus, open_corpus
@@ -144,6 +143,7 @@ class Given:
     reply: int
     pair: bool
     signature: tuple[int, ...] = ()
+    document: object = 0
 
 
 def naive_choice(
@@ -169,12 +169,7 @@ def naive_choice(
             fates[number] = "overlap" if sides[number] < highest[rows[number].key] else fates[number]
     if rules.near_duplicates:
         for band in range(SIGNATURE // BAND):
-            firsts = {}
-            for number in kept():
-                mine = np.array(rows[number].signature).reshape(-1, BAND)
-                first = firsts.setdefault(tuple(mine[band].tolist()), mine) if fates[number] == "train" else mine
-                if first is not mine and (first == mine).mean() >= rules.near_duplicates:
-                    fates[number] = "near-duplicates"
+            drop_similar(rows, fates, band, rules.near_duplicates)
     if "overlap" in rules:
         out = {rows[number].unit for number in kept() if fates[number] != "train" and rows[number].pair}
         for number in kept():
@@ -184,14 +179,40 @@ def naive_choice(
     return fates, frequent
 
 
+def drop_similar(rows: list[Given], fates: list[str], band: int, likeness: float) -> None:
+    """Leave out what is like what is held out, then what is like the first of the rest, where a band is the same."""
+    kept = [number for number, fate in enumerate(fates) if fate in SIDES]
+    groups = defaultdict(list)
+    for number in kept:
+        groups[rows[number].signature[band * BAND : (band + 1) * BAND]].append(number)
+
+    def alike(one: int, other: int) -> bool:
+        pairs = zip(rows[one].signature, rows[other].signature, strict=True)
+        return sum(a == b for a, b in pairs) / SIGNATURE >= likeness
+
+    for numbers in groups.values():
+        out = [number for number in numbers if fates[number] != "train"][: similar.HELD]
+        first = None
+        for number in (number for number in numbers if fates[number] == "train"):
+            if any(alike(number, other) for other in out) or (first is not None and alike(number, first)):
+                fates[number] = "near-duplicates"
+            elif first is None:
+                first = number
+
+
 def split(rows: list[Given], held: set[int] | None, data: DataSettings) -> list[int]:
     """Return the side of each row, as its place in SIDES."""
     if held is not None:
         return [int(number in held) for number in range(len(rows))]
     units = [row.unit for row in rows]
     if len(set(units)) < 2:
-        begin = len(rows) - max(1, math.ceil(data.valid_share * len(rows)))
-        return [int(number >= begin) for number in range(len(rows))]
+        most, begin, ended = max(1, math.ceil(data.valid_share * len(rows))), 0, []
+        for _, document in itertools.groupby(rows, key=lambda row: row.document):
+            end = begin + len(list(document))
+            held_out = most * end // len(rows) - most * begin // len(rows)
+            ended += [0] * (end - begin - held_out) + [1] * held_out
+            begin = end
+        return ended
     valid, test = data.valid_share * 2**64, (data.valid_share + data.test_share) * 2**64
     sides = [1 if unit < valid else 2 if unit < test else 0 for unit in units]
     ends = {max(units): 0, min(units): 1}

@@ -188,6 +188,7 @@ def test_the_page_of_a_small_corpus(films):
         f"A corpus to train a chat bot on, prepared by s2sbot {card['s2sbot']}; languages: not said.\n"
         f"{train} exchanges to learn from, {valid} to validate on, 0 to test on.\n"
     )
+    assert "are left out." not in text
     assert f"| `films` | all | 6 | 3 | 72 | 6 | 48 | not said | `{digest}` |" in text
     assert "| `songs` | drops cues: songs: a music sign, \\# at both ends, styles named for" in text
     assert "| 72 | 6 |  | 66 |" in text
@@ -208,6 +209,25 @@ def test_the_page_of_a_small_corpus(films):
         "## Settings",
         "## To make it again",
     ]
+
+
+def test_the_page_of_a_translator_tells_of_pairs_and_what_each_source_is_for(tmp_path):
+    rows = [f"This is line {number}.\tDies ist Zeile {number}.\n" for number in range(60)]
+    for name, part in (("a.tsv", rows[:40]), ("held.tsv", rows[40:])):
+        (tmp_path / name).write_text("".join(part) + "Why?\tWarum?\nWhy not?\tWarum?\n")
+    settings = DataSettings(tokenizer="words", without="overlap")
+    opened = [open_corpus(tmp_path / name, source="en", target="de") for name in ("a.tsv", "held.tsv")]
+    list(prepare(opened[:1], opened[1:], settings, Plugins(), out=tmp_path / "out", workers=1))
+    text = (tmp_path / "out" / "card.md").read_text("utf-8")
+    assert "| `a.tsv` | training |" in text
+    assert "| `held.tsv` | validation |" in text
+    assert "Rules about what this corpus has none of are left out." in text
+    for rule in ("songs", "karaoke", "notes", "sentences", "scenes"):
+        assert f"| `{rule}`" not in text
+    assert text.count("| `echo` |") == 2
+    assert "## Most frequent translations to learn from" in text
+    assert "translations, words in small letters" in text
+    assert "of their dialogue" not in text
 
 
 # The same bytes each time

@@ -183,12 +183,13 @@ def test_parts_that_nobody_asked_for_are_not_taken(tmp_path):
 
 
 @pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"weak"'}], ids=["none", "weak"])
-def test_without_a_version_nothing_is_joined(tmp_path, headers):
+def test_without_a_version_the_hash_decides(tmp_path, headers):
     with Server(lambda request: [head(200, Content_Length=len(BODY), **headers), BODY[:CUT]]) as server:
         refused(tmp_path, remote(server.url()))
         server.answer = whole(BODY)
         assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
-    assert "range" not in server.requests[1].headers
+    assert server.requests[1].start == CUT
+    assert "if-range" not in server.requests[1].headers
 
 
 def test_the_date_of_the_last_change_is_a_version(tmp_path):
@@ -207,14 +208,18 @@ def test_a_damaged_note_begins_again(tmp_path):
         assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
 
 
-def test_a_damaged_part_is_found_out_and_removed(tmp_path):
+def test_a_damaged_part_is_found_out_and_begun_anew_once(tmp_path):
     with Server(whole(BODY)) as server:
         begin(tmp_path, server)
         with (tmp_path / "corpus.zip.part").open("r+b") as stream:
             stream.write(b"x")
-        assert "SHA-256" in refused(tmp_path, remote(server.url())).message
-        assert names(tmp_path) == []
         assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
+        assert [request.start for request in server.requests] == [0, CUT, 0]
+        (tmp_path / "corpus.zip").unlink()
+        begin(tmp_path, server)
+        assert "SHA-256" in refused(tmp_path, remote(server.url(), sha256="0" * 64)).message
+        assert [request.start for request in server.requests[3:]] == [0, CUT, 0]
+    assert names(tmp_path) == []
 
 
 def test_a_whole_part_needs_no_connection(tmp_path):
@@ -222,6 +227,155 @@ def test_a_whole_part_needs_no_connection(tmp_path):
     (tmp_path / "corpus.zip.part").write_bytes(BODY)
     (tmp_path / "corpus.zip.part.json").write_text(json.dumps({"url": url, "version": '"one"'}))
     assert fetch(remote(url), tmp_path).read_bytes() == BODY
+
+
+CHUNKED = head(200, Transfer_Encoding="chunked", ETag='"portal"')
+PORTAL = b"<p>Please log in</p>"
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        ([head(200, Content_Length=20), PORTAL], f"is 20 bytes long, expected are {LENGTH:,}"),
+        ([CHUNKED, b"14\r\n" + PORTAL + b"\r\n0\r\n\r\n"], f"is 20 bytes long, expected are {LENGTH:,}"),
+        ([head(200, Content_Length=LENGTH + 1), BODY], f"is {LENGTH + 1:,} bytes long"),
+        ([head(200, Content_Length=LENGTH), BODY[:1000]], "too early"),
+        ([head(200), BODY[:1000]], "too early"),
+        ([head(503, Content_Length=0)], "answers 503"),
+        ([head(200, Content_Encoding="gzip", Content_Length=LENGTH)], "'gzip'"),
+    ],
+    ids=["short", "chunked", "long", "broken", "broken without a length", "unavailable", "packed"],
+)
+def test_what_arrived_outlives_an_answer_that_has_less(tmp_path, answer, cause):
+    with Server(lambda request: answer) as server:
+        begin(tmp_path, server)
+        error = refused(tmp_path, remote(server.url()))
+        assert cause in error.message and f"{CUT:,} bytes of corpus.zip" in error.message and "kept" in error.message
+        assert names(tmp_path) == ["corpus.zip.part", "corpus.zip.part.json"]
+        assert (tmp_path / "corpus.zip.part").read_bytes() == BODY[:CUT]
+        server.answer = whole(BODY)
+        assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    assert server.requests[-1].start == CUT
+    assert names(tmp_path) == ["corpus.zip"]
+
+
+def test_what_begins_anew_takes_the_place_of_fewer_bytes(tmp_path):
+    with Server(lambda request: [head(200, Content_Length=LENGTH, ETag='"two"'), BODY[: 2 * CUT]]) as server:
+        begin(tmp_path, server)
+        assert f"{2 * CUT:,} bytes" in refused(tmp_path, remote(server.url())).message
+        assert (tmp_path / "corpus.zip.part").read_bytes() == BODY[: 2 * CUT]
+        server.answer = whole(BODY, version='"two"')
+        assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    assert server.requests[-1].headers["if-range"] == '"two"'
+
+
+def test_an_answer_that_grows_longer_than_the_file_leaves_what_arrived(tmp_path):
+    with Server(lambda request: [CHUNKED, *[b"10000\r\n" + bytes(65536) + b"\r\n"] * 10]) as server:
+        begin(tmp_path, server, to=LENGTH - 1)
+        error = refused(tmp_path, remote(server.url()))
+    assert "longer than" in error.message and "kept" in error.message
+    assert (tmp_path / "corpus.zip.part").read_bytes() == BODY[:-1]
+
+
+def test_of_a_size_that_is_not_known_a_short_answer_is_taken_only_if_it_is_right(tmp_path):
+    small = BODY[:1000]
+    with Server(lambda request: [head(200, Content_Length=20), PORTAL]) as server:
+        begin(tmp_path, server)
+        file = remote(server.url(), size=None, sha256=hashlib.sha256(small).hexdigest())
+        assert "SHA-256" in refused(tmp_path, file).message
+        assert (tmp_path / "corpus.zip.part").stat().st_size == CUT
+        server.answer = lambda request: [head(416)] if request.start else whole(small)(request)
+        assert fetch(file, tmp_path, policy=loopback_policy()).read_bytes() == small
+    assert names(tmp_path) == ["corpus.zip"]
+
+
+def test_a_version_of_fewer_bytes_does_not_keep_the_download_from_going_on(tmp_path):
+    # as where many servers have one name, and each names the same file in its own way
+    with Server(whole(BODY, version='"two"', cut=1000)) as server:
+        begin(tmp_path, server)
+        refused(tmp_path, remote(server.url()))
+        server.answer = whole(BODY, version='"two"')
+        assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    assert server.requests[-1].start == CUT
+
+
+def test_the_rest_may_come_in_several_answers(tmp_path):
+    def bits(request):
+        end = min(request.start + CUT, LENGTH)
+        headers = {"Content_Length": end - request.start, "Content_Range": f"bytes {request.start}-{end - 1}/{LENGTH}"}
+        return [head(206, ETag='"one"', **headers), BODY[request.start : end]]
+
+    with Server(bits) as server:
+        begin(tmp_path, server)
+        for done in (2 * CUT, 3 * CUT):
+            assert "too early" in refused(tmp_path, remote(server.url())).message
+            assert (tmp_path / "corpus.zip.part").stat().st_size == done
+        assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
+
+
+def test_a_body_without_a_length_that_breaks_off_goes_on(tmp_path):
+    with Server(lambda request: [head(200, ETag='"one"'), BODY[:CUT]]) as server:
+        error = refused(tmp_path, remote(server.url()))
+        assert "too early" in error.message and f"{CUT:,} bytes" in error.message
+        server.answer = whole(BODY)
+        assert fetch(remote(server.url()), tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    assert server.requests[1].start == CUT
+
+
+# Going on at another address
+
+
+def mirrored(mirror):
+    """Answer at /a that there is nothing today, and at /b what `mirror` does."""
+    return lambda request: mirror(request) if request.target == "/b" else [head(503, Content_Length=0)]
+
+
+@pytest.fixture
+def begun_at_a(tmp_path):
+    with Server(whole(BODY, cut=CUT)) as server:
+        file = remote(server.url("/a"), server.url("/b"))
+        refused(tmp_path, file)
+        yield server, file
+
+
+def test_a_mirror_goes_on(tmp_path, begun_at_a):
+    server, file = begun_at_a
+    server.answer = mirrored(whole(BODY, version='"another"', cut=3 * CUT))
+    refused(tmp_path, file)
+    server.answer = mirrored(whole(BODY, version='"another"'))
+    assert fetch(file, tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    asked = [(request.target, request.start, request.headers.get("if-range")) for request in server.requests]
+    assert asked == [
+        ("/a", 0, None),
+        ("/a", CUT, '"one"'),
+        ("/b", CUT, None),
+        ("/b", 3 * CUT, '"another"'),
+    ]
+
+
+def test_a_mirror_that_breaks_off_earlier_loses_nothing(tmp_path, begun_at_a):
+    server, file = begun_at_a
+    server.answer = mirrored(whole(BODY, version=None, cut=1000))
+    assert f"{CUT:,} bytes" in refused(tmp_path, file).message
+    assert (tmp_path / "corpus.zip.part").read_bytes() == BODY[:CUT]
+    server.answer = whole(BODY)
+    assert fetch(file, tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    assert (server.requests[-1].target, server.requests[-1].start) == ("/a", CUT)
+
+
+def test_a_mirror_with_another_file_is_not_joined(tmp_path, begun_at_a):
+    server, file = begun_at_a
+    other, right = mirrored(whole(BODY[::-1])), whole(BODY)
+    server.answer = lambda request: right(request) if len(server.requests) > 3 else other(request)
+    assert fetch(file, tmp_path, policy=loopback_policy()).read_bytes() == BODY
+    assert [request.start for request in server.requests] == [0, CUT, CUT, 0]
+
+
+def test_a_wrong_length_is_no_reason_not_to_ask_a_mirror(tmp_path):
+    portal, right = [head(200, Content_Length=20), PORTAL], whole(BODY)
+    with Server(lambda request: portal if request.target == "/a" else right(request)) as server:
+        file = remote(server.url("/a"), server.url("/b"))
+        assert fetch(file, tmp_path, policy=loopback_policy()).read_bytes() == BODY
 
 
 def test_an_interrupt_keeps_what_arrived(tmp_path):

@@ -2,13 +2,21 @@
 
 import errno
 import json
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from s2sbot.errors import S2SBotError
-from s2sbot.files import make_private_folder, read_json, sync_folder, write_atomically, write_json
+from s2sbot.files import (
+    make_private_folder,
+    read_json,
+    refuse_existing,
+    sync_folder,
+    write_atomically,
+    write_json,
+)
 
 
 def fail_with(code):
@@ -120,3 +128,21 @@ def test_a_folder_that_is_not_there_cannot_be_synced(tmp_path):
     sync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to nothing", "pipe", "device"])
+def test_a_file_that_is_there_is_refused_whatever_it_is(tmp_path, kind):
+    path = Path("/dev/null") if kind == "device" else tmp_path / "a"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "file":
+        path.write_bytes(b"mine")
+    elif kind != "device":
+        (tmp_path / "b").write_bytes(b"mine")
+        path.symlink_to("b" if kind == "link" else "c")
+    with pytest.raises(S2SBotError, match="is there already") as raised:
+        refuse_existing(path)
+    assert ("no regular file" in raised.value.message) == (kind != "file")
+    assert raised.value.hint
+    refuse_existing(tmp_path / "new")
+    refuse_existing(tmp_path / "none" / "new")

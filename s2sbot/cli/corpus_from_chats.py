@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .options import Place
 
 if TYPE_CHECKING:
     from ..store import Conversation, Message
@@ -17,7 +20,7 @@ __all__ = ["from_chats"]
 
 
 @click.command()
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="JSONL file to write.")
+@click.option("--out", required=True, type=Place(dir_okay=False), help="JSONL file to write; - is standard output.")
 @click.option("--bot", help="Only talks with this bot: its name, or its id.")
 @click.option("--since", type=click.DateTime(["%Y-%m-%d"]), help="Only talks that went on after this day (UTC).")
 @click.option("--min-turns", type=click.IntRange(min=2), default=2, show_default=True, help="Turns at least.")
@@ -33,9 +36,12 @@ def from_chats(out: Path, bot: str | None, since: datetime | None, min_turns: in
       s2sbot train subtitles.zip chats.jsonl --bot friends.bot
     """
     from ..errors import CorpusError
-    from ..files import write_atomically
+    from ..files import refuse_existing, write_atomically
     from ..store import Store
+    from .sanitize import sanitize
 
+    if out != Path("-"):
+        refuse_existing(out)
     if not out.parent.is_dir():
         raise CorpusError(f"there is no folder {out.parent}", "make it first, or choose another --out")
     after = None if since is None else since.replace(tzinfo=UTC)
@@ -53,6 +59,11 @@ def from_chats(out: Path, bot: str | None, since: datetime | None, min_turns: in
         raise CorpusError(
             "no stored conversation fits", "list them with: s2sbot history list; leave --bot and --since out for all"
         )
+    if out == Path("-"):
+        for line in lines:
+            click.echo(sanitize(line) if sys.stdout.isatty() else line, nl=False)
+        click.echo(f"{len(lines):,} dialogues", err=True)
+        return
     write_atomically(out, "".join(lines).encode())
     out.chmod(0o600)
     click.echo(f"{len(lines):,} dialogues. Now: s2sbot train {out} --bot NAME.bot", err=True)

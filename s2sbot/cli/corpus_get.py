@@ -91,7 +91,7 @@ def _get_corpus(name: str, folder: Path | None, policy: Policy | None, *, yes: b
         raise CorpusError(f"no corpus {name!r} is known here", hint)
     if not corpus.files:
         raise CorpusError(
-            f"{name} is not downloaded by s2sbot, for want of a checksum: {corpus.description}",
+            f"{name} is not downloaded by its name alone: {corpus.description}",
             f"{corpus.use} Page: {corpus.page}; licence: {corpus.licence}",
         )
     folder = folder or Path("corpora") / name

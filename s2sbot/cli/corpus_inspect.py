@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..settings import DataSettings, build, parse_assignment
+from .options import Place
 
 if TYPE_CHECKING:
     from ..text.archives import Archives, Part
@@ -30,7 +31,7 @@ LOOKED_AT = 2**20
 
 
 @click.command(no_args_is_help=True)
-@click.argument("path", metavar="CORPUS", type=click.Path(path_type=Path))
+@click.argument("path", metavar="CORPUS", type=Place())
 @click.option("--source", metavar="LANGUAGE", help="Language of the first side.")
 @click.option("--target", metavar="LANGUAGE", help="Language of the second side.")
 @click.option("--all", "everything", is_flag=True, help="Read all of it, not only for a second.")
@@ -77,7 +78,7 @@ def inspect(
 
 
 def data_table(assignments: tuple[str, ...], **named: Any) -> dict[str, Any]:
-    """Lay `--set data.key=value` over options with a name of their own.
+    """Lay `--set data.key=value` over options with a name of their own; rules to leave out are those of both.
 
     Raises:
         SettingsError: for another table.
@@ -90,6 +91,9 @@ def data_table(assignments: tuple[str, ...], **named: Any) -> dict[str, Any]:
         if name != "data":
             raise SettingsError(f"{text!r} is about the table {name!r}", "only knobs of the table data count here")
         table[key] = value
+    ruled_out = named.get("without")
+    if ruled_out and isinstance(table["without"], str) and table["without"] != ruled_out:
+        table["without"] = f"{ruled_out},{table['without']}"
     return table
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import click
 
 from .corpus_inspect import data_table
+from .options import Place
+from .signals import asked_to_end, interrupt
 
 __all__ = ["prepare"]
 
 
 @click.command(no_args_is_help=True)
-@click.argument("corpora", metavar="CORPUS...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write into.")
-@click.option(
-    "--valid", multiple=True, type=click.Path(path_type=Path), help="Corpus to validate on, instead of held-out films."
-)
+@click.argument("corpora", metavar="CORPUS...", nargs=-1, required=True, type=Place())
+@click.option("--out", required=True, type=Place(), help="Folder to write into.")
+@click.option("--valid", multiple=True, type=Place(), help="Corpus to validate on, instead of held-out films.")
 @click.option("--source", metavar="LANGUAGE", help="Language to translate from, as de.")
 @click.option("--target", metavar="LANGUAGE", help="Language to translate into, as en.")
 @click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
@@ -67,9 +67,12 @@ def prepare(
     held_out = [open_corpus(path, source=source, target=target) for path in valid]
     given = data_table(assignments, without=without, tokenizer=tokenizer, vocab_size=vocab_size, test_share=test_share)
     settings = resolve_data([*opened, *held_out], given)
-    out.mkdir(parents=True, exist_ok=True)
-    with drawn() as draw:
-        for event in prepare_corpora(opened, held_out, settings, Plugins(), out=out, workers=workers):
-            if not isinstance(event, Prepared):
-                draw(event)
+    try:
+        with asked_to_end(interrupt), drawn() as draw:
+            for event in prepare_corpora(opened, held_out, settings, Plugins(), out=out, workers=workers):
+                if not isinstance(event, Prepared):
+                    draw(event)
+    except KeyboardInterrupt:
+        click.echo("\nStopped. What has been done is kept: the same command goes on from there.", err=True)
+        raise
     click.echo(f"Done: {out / 'card.md'} says what is in it. Now: s2sbot train {out} --bot NAME.bot", err=True)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
+from .options import Place
+
 __all__ = ["evaluate"]
 
 
 @click.command(no_args_is_help=True)
 @click.argument("bot", type=click.Path(path_type=Path))
-@click.argument("corpus", type=click.Path(path_type=Path))
+@click.argument("corpus", type=Place())
 @click.option("--source", metavar="LANGUAGE", help="Language of the corpus's first side.")
 @click.option("--target", metavar="LANGUAGE", help="Language of the corpus's second side.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)

@@ -1,4 +1,4 @@
-"""Dataclass fields go in, click options come out; and the options of decoding that three commands share."""
+"""Dataclass fields go in, click options come out; the options of decoding that three commands share; and paths."""
 
 from __future__ import annotations
 
@@ -6,15 +6,28 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from ..settings import DecodeSettings
 
-__all__ = ["decode_options", "given_options"]
+__all__ = ["Place", "decode_options", "given_options"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Place(click.Path):
+    """A path; an empty one is refused, which would name the folder that one stands in."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty path names nothing; is a variable of the shell not set?", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def decode_options(*names: str) -> Callable[[Function], Function]:

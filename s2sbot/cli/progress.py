@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from ..progress import Progress
 from .sanitize import sanitize
@@ -18,6 +19,17 @@ __all__ = ["describe", "drawn"]
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines of progress where nobody watches a terminal."""
+
+
+class _KnownBar(ProgressColumn):
+    """A bar where it is known how much there is in all; the message of a preparation says its share itself."""
+
+    def __init__(self, bar_width: int) -> None:
+        super().__init__()
+        self._bar = BarColumn(bar_width=bar_width)
+
+    def render(self, task: Task) -> RenderableType:
+        return Text() if task.total is None else self._bar.render(task)
 
 
 @contextmanager
@@ -29,8 +41,8 @@ def drawn() -> Iterator[Callable[[Progress], None]]:
         return
     bar = Bar(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=12),
-        TextColumn("{task.percentage:>3.0f}%"),
+        _KnownBar(bar_width=12),
+        TaskProgressColumn(text_format_no_percentage=""),
         console=console,
     )
     with bar:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..settings import LENGTHS, SIZES, Tables, merge_tables, parse_assignment, parse_duration, read_tables
+from .options import Place
+from .signals import asked_to_end
 
 if TYPE_CHECKING:
     from ..trainer import Training
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 STOPPED = 75
+LEFT_PREPARING = (
+    "Stopped while preparing, and nothing of it is kept: the same command begins anew. What `s2sbot corpus prepare` has"
+    " done is kept."
+)
+LEFT_RESUMING = "Stopped before a step was made; what was saved is untouched: the same command goes on from there."
 
 
 @click.command(no_args_is_help=True)
-@click.argument("corpus", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--bot", type=click.Path(path_type=Path), help="Folder to write the bot into.")
+@click.argument("corpus", nargs=-1, type=Place())
+@click.option("--bot", type=Place(), help="Folder to write the bot into.")
 @click.option("--model", help="Model plugin.  [default: that of --preset, or attention]")
 @click.option("--preset", help="Named settings of the model; --list-settings names them.")
 @click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
@@ -35,15 +41,13 @@ STOPPED = 75
 @click.option("--budget", help="Time to train, as 90s, 15m or 2h.  [default: 15m]")
 @click.option("--epochs", type=int, help="Passes over the corpus, instead of a budget.")
 @click.option("--steps", type=int, help="Updates of the weights, instead of a budget.")
-@click.option(
-    "--valid", multiple=True, type=click.Path(path_type=Path), help="Corpus to validate on, instead of held-out files."
-)
+@click.option("--valid", multiple=True, type=Place(), help="Corpus to validate on, instead of held-out files.")
 @click.option("--source", metavar="LANGUAGE", help="Language to translate from, as de.")
 @click.option("--target", metavar="LANGUAGE", help="Language to translate into, as en.")
 @click.option("--seed", type=int, help="Number that fixes weights, order and dropout.  [default: 1]")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.  [default: auto]")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any knob, as model.dropout=0.3.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with tables data, model, train, decode.")
+@click.option("--config", type=Place(), help="TOML file with tables data, model, train, decode.")
 @click.option("--resume", is_flag=True, help="Go on with the run in the bot folder.")
 @click.option("--list-settings", is_flag=True, help="List every knob of --model and its presets, and exit.")
 @click.pass_context
@@ -96,7 +100,7 @@ def train(
         corpus, bot, model=model, preset=preset, size=size, valid=valid, languages=languages, settings=settings,
         resume=resume,
     )  # fmt: skip
-    with run, _stopped_by_signals(run), drawn() as draw:
+    with run, _stopped_by_signals(run, resumed=resume), drawn() as draw:
         stopped = False
         for progress in run:
             draw(progress)
@@ -130,8 +134,8 @@ def _settings(options: dict[str, Any]) -> Tables:
 
 
 @contextmanager
-def _stopped_by_signals(run: Training) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM stop the run between two steps, and a second one, or one before, at once."""
+def _stopped_by_signals(run: Training, *, resumed: bool) -> Iterator[None]:
+    """Let the first request to end stop the run between two steps, and a second one, or one before, at once."""
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -140,14 +144,16 @@ def _stopped_by_signals(run: Training) -> Iterator[None]:
             raise KeyboardInterrupt
         asked = True
         run.stop()
-        click.echo("\nStopping after this step; once more to leave at once.", err=True)
+        with suppress(OSError):  # the terminal may be what has gone
+            click.echo("\nStopping after this step; once more to leave at once.", err=True)
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with asked_to_end(ask):
+            yield
+    except KeyboardInterrupt:
+        if not run.learning:
+            click.echo("\n" + (LEFT_RESUMING if resumed else LEFT_PREPARING), err=True)
+        raise
 
 
 def _list_settings(model: str | None, preset: str | None) -> None:

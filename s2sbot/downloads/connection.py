@@ -88,7 +88,10 @@ class _Channel(io.RawIOBase):
 
 
 class Answer:
-    """What a server has answered: its status, its headers, and the body in pieces."""
+    """What a server has answered: its status, its headers, and the body in pieces.
+
+    Only of one that is `bounded`, by a length or in chunks, can be told whether it has ended or broken off.
+    """
 
     def __init__(self, raw: http.client.HTTPResponse, channel: _Channel, policy: Policy, host: str) -> None:
         self._raw = raw
@@ -97,6 +100,7 @@ class Answer:
         self._host = host
         self.status = raw.status
         self.length = raw.length
+        self.bounded = raw.length is not None or raw.chunked
 
     def header(self, name: str) -> str | None:
         """Return the header `name`."""

@@ -21,7 +21,7 @@ class KnownCorpus:
     page       where people read about it
     kind       `chat` or `translate`
     languages  one, or two: the first is translated into the second
-    files      what is downloaded; none, where it has to be done by hand
+    files      what is downloaded; none, where its name alone does not do: then `use` says how to get it
     use        what to do with it
     reader     reader of every file, where their content does not say
     read       which files are read, as in `corpus.toml`; left out, all of them

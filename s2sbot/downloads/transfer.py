@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from filelock import FileLock, Timeout
 
@@ -124,7 +124,12 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 class _Download:
-    """One file on its way to `path`: `path`.part grows, and `path`.part.json says where it comes from."""
+    """One file on its way to `path`: `path`.part grows, and `path`.part.json says where it comes from.
+
+    What is there of an earlier download is given up only for more bytes, or where the whole has another hash. An answer
+    from the first byte on is therefore written to `path`.part.new until it is the longer one. As the hash of the whole
+    is known, any server may go on with what another one began; where that makes another file, it is begun anew, once.
+    """
 
     def __init__(self, file: RemoteFile, path: Path, policy: Policy, report: Callable[[Transfer], None]) -> None:
         self._file = file
@@ -132,14 +137,21 @@ class _Download:
         self._policy = policy
         self._report = report
         self._part = path.with_name(f"{path.name}.part")
+        self._new = path.with_name(f"{path.name}.part.new")
         self._note = path.with_name(f"{path.name}.part.json")
         self._most = policy.largest if file.size is None else file.size
+        self._had = 0
 
     def run(self) -> None:
-        arrived = self._read_part()
-        if self._file.size is None or arrived.done < self._file.size:
-            self._check_space(arrived.done)
-            arrived = self._from_any(arrived)
+        self._new.unlink(missing_ok=True)
+        earlier = arrived = self._read_part()
+        self._had = earlier.done
+        if self._file.size is None or earlier.done < self._file.size:
+            self._check_space(earlier.done)
+            arrived = self._from_any(earlier)
+        if arrived is earlier and not self._is_right(arrived):
+            self._remove()
+            arrived = self._from_any(_Arrived())
         self._finish(arrived)
 
     def _read_part(self) -> _Arrived:
@@ -150,7 +162,7 @@ class _Download:
             done = self._part.stat().st_size
         except (OSError, ValueError, TypeError, KeyError):
             return _Arrived()
-        if url not in self._file.urls or done > self._most or not isinstance(version, str):
+        if url not in self._file.urls or done > self._most or not isinstance(version, str | None):
             return _Arrived()
         return _Arrived(url, version, done, _hashed(self._part))
 
@@ -167,7 +179,7 @@ class _Download:
         failure = CorpusError(f"no address is known for {self._file.name}")
         for url in sorted(self._file.urls, key=lambda url: url != arrived.url):
             try:
-                return self._from(url, arrived if arrived.url == url else _Arrived(url))
+                return self._from(url, arrived)
             except UnavailableError as error:
                 failure = error
             except BrokenOffError as error:
@@ -176,21 +188,27 @@ class _Download:
                     f"{error.message}; {had:,} bytes of {self._file.name} have arrived and are kept",
                     "the same command goes on from there",
                 ) from error
+        if self._had:
+            kept = f"the {self._had:,} bytes of {self._file.name} that had arrived are kept"
+            raise CorpusError(f"{failure.message}; {kept}", failure.hint) from failure
         raise failure
 
     def _from(self, url: str, arrived: _Arrived) -> _Arrived:
         hosts = None
         if self._file.hosts is not None:
             hosts = {*self._file.hosts, *(parse_url(each).host for each in self._file.urls)}
-        for attempt in (arrived, _Arrived(url)):
-            asked = {}
-            if attempt.done and attempt.version:
-                asked = {"Range": f"bytes={attempt.done}-", "If-Range": attempt.version}
+        for attempt in (arrived, _Arrived()):
+            asked = {"Range": f"bytes={attempt.done}-"} if attempt.done else {}
+            if asked and attempt.version and attempt.url == url:
+                asked["If-Range"] = attempt.version  # no other server knows that version
             with opened(url, hosts=hosts, policy=self._policy, headers=asked) as answer:
                 if answer.status == 200:
-                    return self._store(answer, _Arrived(url))
+                    if "If-Range" in asked:
+                        # should this answer break off early, the rest is asked for whatever the server calls it
+                        self._write_note(url, None)
+                    return self._store(answer, url, _Arrived())
                 if answer.status == 206 and asked and self._goes_on(answer, attempt.done):
-                    return self._store(answer, attempt)
+                    return self._store(answer, url, attempt)
         raise UnavailableError(
             f"the server of {url} sends parts of the file that were not asked for", "try again later"
         )
@@ -201,54 +219,102 @@ class _Download:
             return False
         return self._file.size is None or match[2] in ("*", str(self._file.size))
 
-    def _store(self, answer: Answer, arrived: _Arrived) -> _Arrived:
+    def _store(self, answer: Answer, url: str, arrived: _Arrived) -> _Arrived:
+        """Take in an answer: the rest of what has `arrived`, or the whole where nothing has."""
         encoding = answer.header("Content-Encoding") or "identity"
         if encoding != "identity":
-            raise UnavailableError(
-                f"the server of {arrived.url} sends the file in the encoding {encoding!r}", "report this"
-            )
-        if answer.length is not None:
-            self._check_size(arrived.done + answer.length, whole=True)
-        resumed = arrived.done
-        arrived.version = _version(answer)
-        write_json(self._note, {"url": arrived.url, "version": arrived.version})
-        with self._part.open("r+b" if resumed else "wb") as stream:
-            stream.seek(resumed)
-            for piece in answer.pieces():
-                self._check_size(arrived.done + len(piece))
+            raise UnavailableError(f"the server of {url} sends the file in the encoding {encoding!r}", "report this")
+        if answer.length is not None and self._file.size is not None:
+            said = arrived.done + answer.length
+            # the rest may come in several answers
+            if said > self._file.size or (said < self._file.size and not arrived.done):
+                raise self._another(self._of_length(said))
+        arrived.url, arrived.version = url, _version(answer)
+        pieces = self._pieces(answer, arrived)
+        if arrived.done:
+            self._write_note(url, arrived.version)
+        else:
+            self._begin(pieces, arrived)
+        with self._part.open("ab") as stream:
+            for piece in pieces:
                 stream.write(piece)
-                arrived.hash.update(piece)
-                arrived.done += len(piece)
-                self._report(Transfer(self._file.name, arrived.done, self._file.size, resumed))
             stream.flush()
             os.fsync(stream.fileno())
         return arrived
 
-    def _check_size(self, size: int, *, whole: bool = False) -> None:
-        """Refuse a file that is, or has become, larger than it should be, or that has `whole` another size."""
-        if self._file.size is not None and whole and size != self._file.size:
-            self._refuse(f"is {size:,} bytes long, expected are {self._file.size:,}")
-        if size > self._most:
-            self._refuse(f"is longer than {self._most:,} bytes")
+    def _pieces(self, answer: Answer, arrived: _Arrived) -> Iterator[bytes]:
+        """Yield the body in pieces, each of which counts as arrived when the next one is asked for."""
+        resumed = arrived.done
+        for piece in answer.pieces():
+            if arrived.done + len(piece) > self._most:
+                self._give_up(f"is longer than {self._most:,} bytes", arrived, resumed)
+            yield piece
+            arrived.hash.update(piece)
+            arrived.done += len(piece)
+            self._report(Transfer(self._file.name, arrived.done, self._file.size, resumed))
+        left = (self._file.size or 0) - arrived.done
+        if left > 0 and (resumed or not answer.bounded):
+            raise BrokenOffError(f"the server of {arrived.url} ended the connection {left:,} bytes too early")
+        if left > 0:
+            self._give_up(self._of_length(arrived.done), arrived, resumed)
+
+    def _begin(self, pieces: Iterator[bytes], arrived: _Arrived) -> None:
+        """Write what comes beside the earlier part, and in its place as soon as it is longer, or whole and right."""
+        try:
+            with self._new.open("wb") as stream:
+                for piece in pieces:
+                    stream.write(piece)
+                    if stream.tell() > self._had:
+                        break
+                else:
+                    if not self._is_right(arrived):
+                        raise self._another(self._of_hash(arrived))
+            self._write_note(arrived.url, arrived.version)  # first, for a part without a note is worth nothing
+            self._new.replace(self._part)
+        finally:
+            self._new.unlink(missing_ok=True)
+
+    def _give_up(self, cause: str, arrived: _Arrived, resumed: int) -> NoReturn:
+        """Refuse an answer, with what it was joined to or has replaced, but not what it stands beside."""
+        if not resumed and arrived.done <= self._had:
+            raise self._another(cause)
+        self._refuse(cause)
+
+    def _write_note(self, url: str, version: str | None) -> None:
+        write_json(self._note, {"url": url, "version": version})
+
+    def _is_right(self, arrived: _Arrived) -> bool:
+        return bool(arrived.hash.hexdigest() == self._file.sha256)
 
     def _finish(self, arrived: _Arrived) -> None:
-        if self._file.size is not None:
-            self._check_size(arrived.done, whole=True)
-        found = arrived.hash.hexdigest()
-        if found != self._file.sha256:
-            self._refuse(f"has the SHA-256 {found}, expected is {self._file.sha256}")
+        if not self._is_right(arrived):
+            self._refuse(self._of_hash(arrived))
         self._part.replace(self._path)
         self._note.unlink(missing_ok=True)
         sync_folder(self._path.parent)
 
-    def _refuse(self, cause: str) -> None:
+    def _of_length(self, size: int) -> str:
+        return f"is {size:,} bytes long, expected are {self._file.size:,}"
+
+    def _of_hash(self, arrived: _Arrived) -> str:
+        return f"has the SHA-256 {arrived.hash.hexdigest()}, expected is {self._file.sha256}"
+
+    def _another(self, cause: str) -> UnavailableError:
+        return UnavailableError(
+            f"what arrived is not the file that was expected: {self._file.name} {cause}",
+            "either it has changed at its source or somebody stands in between; try again later, or look at the "
+            "corpus's own page",
+        )
+
+    def _refuse(self, cause: str) -> NoReturn:
+        self._remove()
+        error = self._another(cause)
+        raise CorpusError(error.message, f"it was removed; {error.hint}")
+
+    def _remove(self) -> None:
         self._part.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
-        raise CorpusError(
-            f"what arrived is not the file that was expected: {self._file.name} {cause}",
-            "it was removed; either it has changed at its source or somebody stands in between; try again later, or "
-            "look at the corpus's own page",
-        )
+        self._had = 0
 
 
 def _hashed(path: Path) -> Any:

@@ -13,8 +13,9 @@ killed is begun anew. What is in memory at a time does not grow with the corpus.
 
 from __future__ import annotations
 
+from ..text.documents import is_prepared
 from .account import account
-from .prepared import Prepared, adopt, is_prepared, open_prepared, prepared_corpus, with_vectors
+from .prepared import Prepared, adopt, open_prepared, prepared_corpus, with_vectors
 from .stages import prepare
 from .work import WORK
 

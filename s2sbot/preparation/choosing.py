@@ -60,7 +60,7 @@ def choose(folder: Path, plan: Plan, shards: Sequence[ReadShard], settings: Data
     if "duplicates" in rules or "overlap" in rules:
         _drop_repeated(rows, choice, rules)
     if rules.near_duplicates:
-        for part, alike in similar_rows(rows, choice.fates, TRAIN, rules.near_duplicates):
+        for part, alike in similar_rows(rows, choice.fates, TRAIN, LEFT_OUT, rules.near_duplicates):
             part.give(alike, _FATES["near-duplicates"], choice.fates)
     if "overlap" in rules:
         _drop_overlap(rows, choice)
@@ -76,8 +76,8 @@ def choose(folder: Path, plan: Plan, shards: Sequence[ReadShard], settings: Data
 def _split(rows: Rows, choice: Choice, settings: DataSettings, plan: Plan) -> None:
     """Give every unit to one side, by its hash alone: adding files moves none of the others.
 
-    The unit whose hash is lowest is always held out, the one whose hash is highest never; where there is but one, its
-    end is held out.
+    The unit whose hash is lowest is always held out, the one whose hash is highest never; where there is but one, the
+    end of each of its documents is held out.
     """
     if any(plan.held_out):
         for shard in plan.shards:
@@ -87,15 +87,25 @@ def _split(rows: Rows, choice: Choice, settings: DataSettings, plan: Plan) -> No
     for _, _, columns in rows.chunks("unit"):
         lowest, highest = min(lowest, int(columns["unit"].min())), max(highest, int(columns["unit"].max()))
     if lowest >= highest:
-        begin = rows.total - max(1, math.ceil(settings.valid_share * rows.total))
-        for number, count in enumerate(rows.counts):
-            choice.fates[number][rows.ordinal(number, np.arange(count)) >= begin] = VALID
+        _hold_out_ends(rows, choice, max(1, math.ceil(settings.valid_share * rows.total)))
         return
     for number, begin, columns in rows.chunks("unit"):
         units = columns["unit"]
         choice.fates[number][begin : begin + len(units)] = sides_of(
             units, lowest, highest, valid_share=settings.valid_share, test_share=settings.test_share
         )
+
+
+def _hold_out_ends(rows: Rows, choice: Choice, most: int) -> None:
+    """Hold out so many rows, shared out evenly to the ends of all documents.
+
+    They may be versions of one film, and what is the end of one would be learnt from in the others.
+    """
+    for fates, (ends, shifts) in zip(choice.fates, rows.ordinals, strict=True):
+        begins = np.r_[0, ends[:-1]]
+        held = most * (ends + shifts) // max(1, rows.total) - most * (begins + shifts) // max(1, rows.total)
+        for end, count in zip(ends.tolist(), held.tolist(), strict=True):
+            fates[end - count : end] = VALID
 
 
 def sides_of(

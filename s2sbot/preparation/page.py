@@ -42,13 +42,14 @@ def _head(card: Card) -> Iterator[str]:
 
 def _sources(card: Card) -> Iterator[str]:
     yield from ("## Sources", "")
+    use = "training" if any(source["validation"] for source in card["sources"]) else "all"
     head = ("source", "for", "files read", "refused", "cues", "dialogues", "exchanges", "licence", "SHA-256")
     yield from _table(
         head,
         (
             (
                 _code(source["name"]),
-                "validation" if source["validation"] else "all",
+                "validation" if source["validation"] else use,
                 *(f"{source[name]:,}" for name in ("read", "refused", "cues", "dialogues", "exchanges")),
                 _code(source["licence"]) if source["licence"] else "not said",
                 _code(source["sha256"]),
@@ -80,6 +81,8 @@ def _refused(card: Card) -> Iterator[str]:
 def _rules(card: Card) -> Iterator[str]:
     yield from ("## What the rules did", "", "![What every rule dropped, from cues to exchanges](rules.svg)", "")
     yield "In the order in which they are applied. The last column is what is left, where a rule drops something."
+    if not all(_met(rule, card) for rule in card["rules"]):
+        yield "Rules about what this corpus has none of are left out."
     yield ""
     head = ("rule", "what it does", "before", "dropped", "changed", "after")
     yield from _table(
@@ -95,6 +98,7 @@ def _rules(card: Card) -> Iterator[str]:
                 "" if rule["after"] is None else f"{rule['after']:,}",
             )
             for rule in card["rules"]
+            if _met(rule, card)
         ),
     )
     counts = card["counts"]
@@ -103,6 +107,13 @@ def _rules(card: Card) -> Iterator[str]:
     yield f"{counts['too_long']:,} more were left out as longer than {card['settings']['max_length']} tokens a side,"
     yield f"so that {counts['packed']:,} are packed."
     yield ""
+
+
+def _met(rule: Card, card: Card) -> bool:
+    """Tell whether there was anything that a rule could have met: a corpus of pairs has no cues and no turns."""
+    cues, dialogues = card["counts"]["cues"], card["counts"]["dialogues"]
+    there = {"cues": cues, "lines": cues + dialogues, "turns": dialogues, "dialogues": dialogues}
+    return bool(rule["count"] or there.get(rule["what"], True))
 
 
 def _by_source(card: Card) -> Iterator[str]:
@@ -115,7 +126,11 @@ def _by_source(card: Card) -> Iterator[str]:
         yield from (f"The first {COLUMNS} of {len(sources)}; `card.json` has all.", "")
     yield from _table(
         ("rule", *(_code(source["name"]) for source in shown)),
-        ((f"`{name}`", *(f"{source['rules'][name]:,}" for source in shown)) for name in RULES),
+        (
+            (f"`{rule['name']}`", *(f"{source['rules'][rule['name']]:,}" for source in shown))
+            for rule in card["rules"]
+            if _met(rule, card)
+        ),
     )
 
 
@@ -147,13 +162,14 @@ def _contents(card: Card) -> Iterator[str]:
     train = max(1, card["splits"]["train"]["exchanges"])
     ids = f"{sizes[0]:,} token ids" if vocabulary["shared"] else f"{sizes[0]:,} and {sizes[1]:,} token ids"
     yield f"- Vocabulary: {ids}, made by the tokenizer {_code(vocabulary['tokenizer'])}; the end of a line is a token."
-    yield (
-        f"- Of the exchanges to learn from, {history['with_context'] / train:.1%} have turns from before them in their"
-        f" source, and {history['after_another'] / train:.1%} go on from another one of their dialogue."
-    )
+    if card["kind"] == "chat":
+        yield (
+            f"- Of the exchanges to learn from, {history['with_context'] / train:.1%} have turns from before them in"
+            f" their source, and {history['after_another'] / train:.1%} go on from another one of their dialogue."
+        )
     yield (
         f"- distinct-1 {share['distinct_1']:.4f}, distinct-2 {share['distinct_2']:.4f} (Li et al. 2016), on"
-        f" {share['replies']:,} replies, words in small letters."
+        f" {share['replies']:,} {_answers(card)}, words in small letters."
     )
     yield from ("", "![How many targets have how many words](lengths.svg)", "")
     yield from _table(("words", "targets", "share"), _ranges(card["words_a_target"]))
@@ -179,16 +195,20 @@ def _replies(card: Card) -> Iterator[str]:
     often = [reply for reply in card["frequent_replies"] if reply["before"] > 1]
     if not often:
         return
-    yield from ("## Most frequent replies to learn from", "")
+    yield from (f"## Most frequent {_answers(card)} to learn from", "")
     cap = card["reply_cap"]
     yield "They are told apart without case and punctuation. " + (
         "There is no cap on them." if cap is None else f"The rule `replies` lets one occur {cap:,} times at most."
     )
     yield ""
     yield from _table(
-        ("reply", "before", "after"),
+        ("translation" if card["kind"] == "translate" else "reply", "before", "after"),
         ((_code(reply["reply"]), f"{reply['before']:,}", f"{reply['after']:,}") for reply in often[:NAMED]),
     )
+
+
+def _answers(card: Card) -> str:
+    return "translations" if card["kind"] == "translate" else "replies"
 
 
 def _samples(card: Card) -> Iterator[str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from ..settings import DataSettings
 from ..text.corpus import AnyReader, Corpus
 from ..text.documents import Document, Skipped
-from .prepared import is_prepared
 
 __all__ = ["Plan", "Shard", "make_plan"]
 
@@ -117,24 +116,15 @@ def make_plan(
 def _without(
     documents: Iterable[Document | Skipped], corpus: Corpus, own: Sequence[Path]
 ) -> Iterator[Document | Skipped]:
-    """Yield the documents of a corpus but those in our own folders below it.
-
-    What an earlier preparation wrote is skipped too: its text is that of its sources.
-    """
+    """Yield the documents of a corpus but those in our own folders below it."""
     root = corpus.path.resolve()
     held = [folder for folder in map(Path.resolve, own) if not root.is_relative_to(folder)]
     prefixes = tuple(f"{folder.relative_to(root).as_posix()}/" for folder in held if folder.is_relative_to(root))
-    base = next((path for path in (corpus.path, *corpus.path.parents) if path.is_dir()), corpus.path)
 
     @cache
     def is_own(folder: Path) -> bool:
         place = folder.resolve()
         return any(place.is_relative_to(each) for each in held)
-
-    @cache
-    def is_written(folder: Path) -> bool:
-        below = folder != base and folder.is_relative_to(base)
-        return below and (is_prepared(folder) or is_written(folder.parent))
 
     for document in documents:
         if isinstance(document, Skipped):
@@ -142,9 +132,7 @@ def _without(
                 yield document
             continue
         folders = {part.path.parent for part in document.parts}
-        if any(map(is_written, folders)) and not any(map(is_own, folders)):
-            yield Skipped(document.name, "written by an earlier preparation")
-        elif not any(map(is_own, folders)):
+        if not any(map(is_own, folders)):
             yield document
 
 

@@ -20,7 +20,7 @@ from ..text.packed import Origins, Packed, load_array, save_array
 from ..text.tokenizer import Tokenizer
 from .vectors import SIDES, Vectors, vectors_of
 
-__all__ = ["DATA", "FORMAT", "Prepared", "adopt", "is_prepared", "open_prepared", "prepared_corpus", "with_vectors"]
+__all__ = ["DATA", "FORMAT", "Prepared", "adopt", "open_prepared", "prepared_corpus", "with_vectors"]
 
 DATA = "data.json"
 """Written when all else is there: a folder without it is no whole preparation."""
@@ -70,11 +70,6 @@ class Prepared:
     def origins(self, side: str) -> Origins:
         """Return where the rows of a side, `train`, `valid` or `test`, came from."""
         return Origins.load(self.folder, side)
-
-
-def is_prepared(folder: Path) -> bool:
-    """Tell whether a folder is what `s2sbot corpus prepare` wrote."""
-    return (folder / DATA).is_file() and (folder / "card.json").is_file()
 
 
 def open_prepared(folder: Path, settings: DataSettings, plugins: Plugins) -> Prepared:

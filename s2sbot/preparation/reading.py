@@ -124,9 +124,11 @@ class _RowWriter:
         report.exchanges += len(exchanges)
         if isinstance(item, Dialogue):
             texts = [turn.text for turn in item.turns]
-            unit = hash_of(item.group if item.group is not None else "\n".join(texts[:4]))
             first = self._lines(texts)
             keys = [plain(text) for text in texts]
+            # the first exchange, which every beginning of a dialogue has: corpora give one line for each turn that was
+            # answered, with all turns before it, and what is held out of one would be the context in another
+            unit = hash_of(item.group if item.group is not None else "\n".join(keys[:2]))
             most = self._rules.context_turns
             for exchange in exchanges:
                 turn = exchange.turn

@@ -29,6 +29,9 @@ __all__ = ["pack_shards", "read_shards", "stage"]
 
 TELL_EVERY = 0.5
 """Seconds between two events that say how far a stage has come."""
+TELLS_REST_AFTER = 2.0
+TELLS_REST_FROM = 0.02
+"""Seconds, and share of the whole, before which the speed says nothing yet of the time that is left."""
 COUNTED_REPLIES = 10_000
 SAMPLES = 48
 """Exchanges to learn from that are picked for the card to choose from."""
@@ -145,6 +148,7 @@ def _told(what: str, ran: Iterator[int], total: int, unit: int, noun: str) -> It
             continue
         told = now
         speed = done / (now - began)
-        left = max(0.0, total - done) / speed
-        message = f"{what}: {min(1.0, done / max(1, total)):.0%}, {speed / unit:,.1f} {noun}/s, {left:.0f} s left"
+        message = f"{what}: {min(1.0, done / max(1, total)):.0%}, {speed / unit:,.1f} {noun}/s"
+        if now - began >= TELLS_REST_AFTER and done >= TELLS_REST_FROM * total:
+            message += f", {max(0.0, total - done) / speed:.0f} s left"
         yield Progress(kind="prepare", message=message, transient=True)

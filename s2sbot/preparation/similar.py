@@ -1,4 +1,4 @@
-"""The MinHash signatures of all rows go in; the rows that are like an earlier one come out."""
+"""The MinHash signatures of all rows go in; the rows that are like one held out, or an earlier one, come out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,20 @@ BAND = 4
 BANDS = SIGNATURE // BAND
 PIECE = 2**14
 """Signatures that are in memory at a time."""
+HELD = 2**8
+"""Rows held out with one band that the others are held against. Where there are more, all rows have some words in
+common; those that have more have other bands too, with fewer rows in them."""
 
 
-def similar_rows(rows: Rows, fates: Fates, fate: int, likeness: float) -> Iterator[tuple[Part, Array]]:
-    """Yield parts of the rows that have a fate, and which of a part share a band with an earlier row and are like it.
+def similar_rows(rows: Rows, fates: Fates, learnt: int, left_out: int, likeness: float) -> Iterator[tuple[Part, Array]]:
+    """Yield parts of the rows, and which of a part are to learn from and like another one that shares a band with them.
 
-    It is the first row with that band that the others are held against. A row must be given another fate before the
-    next part is asked for: what has been left out is compared with nothing more.
+    They are held against rows held out, and those that are left against the first of themselves. A row must be given
+    another fate before the next part is asked for: what has been left out is compared with nothing more.
+
+    Args:
+        learnt: fate of the rows to learn from.
+        left_out: the lowest fate of those that are not kept; all others are held out.
     """
     with ExitStack() as stack:
         for shard, count in enumerate(rows.counts):
@@ -33,8 +40,8 @@ def similar_rows(rows: Rows, fates: Fates, fate: int, likeness: float) -> Iterat
             for band in range(BANDS):
                 stack.callback((rows.folder / f"read-{shard}.band-{band}").unlink)
         for band in range(BANDS):
-            for part in rows.partitions(f"band-{band}", fates=fates, among=lambda fates, _: fates == fate):
-                yield part, _alike(rows, part, likeness)
+            for part in rows.partitions(f"band-{band}", fates=fates, among=lambda fates, _: fates < left_out):
+                yield part, _alike(rows, part, part.fates(fates) == learnt, likeness)
 
 
 def _write_bands(rows: Rows, shard: int, count: int) -> None:
@@ -49,19 +56,38 @@ def _write_bands(rows: Rows, shard: int, count: int) -> None:
                 file.write(mixed(signatures[:, band * BAND : (band + 1) * BAND]).tobytes())
 
 
-def _alike(rows: Rows, part: Part, likeness: float) -> Array:
-    """Tell of each row of a part whether it is at least so like the first one with its key."""
-    order = np.lexsort((part.ordinals, part.keys))
-    keys = part.keys[order]
+def _alike(rows: Rows, part: Part, learnt: Array, likeness: float) -> Array:
+    """Tell of each row of a part whether it is learnt from and at least so like another one with its key."""
+    order = np.lexsort((part.ordinals, learnt, part.keys))
+    keys, learnt = part.keys[order], learnt[order]
     starts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]])
     counts = np.diff(np.r_[starts, len(keys)])
-    first = order[np.repeat(starts, counts)]
-    later = np.flatnonzero(order != first)
+    first, held = np.repeat(starts, counts), np.repeat(np.add.reduceat(~learnt, starts, dtype=np.int64), counts)
     found = np.zeros(len(order), bool)
-    for begin in range(0, len(later), PIECE):
-        here = later[begin : begin + PIECE]
-        same = _signatures(rows, part, order[here]) == _signatures(rows, part, first[here])
-        found[order[here]] = same.mean(1) >= likeness
+    waiting = np.flatnonzero(learnt)
+    for turn in range(HELD):
+        waiting = waiting[~found[waiting] & (held[waiting] > turn)]
+        if not len(waiting):
+            break
+        found[waiting] = _compared(rows, part, order[waiting], order[first[waiting] + turn], likeness)
+    left = np.flatnonzero(learnt & ~found)
+    if len(left):
+        begins = np.r_[True, keys[left[1:]] != keys[left[:-1]]]
+        leader = left[np.maximum.accumulate(np.where(begins, np.arange(len(left)), 0))]
+        later = left != leader
+        found[left[later]] = _compared(rows, part, order[left[later]], order[leader[later]], likeness)
+    alike = np.zeros(len(order), bool)
+    alike[order] = found
+    return alike
+
+
+def _compared(rows: Rows, part: Part, places: Array, others: Array, likeness: float) -> Array:
+    """Tell of each of some rows of a part whether it is at least so like another one."""
+    found = np.empty(len(places), bool)
+    for begin in range(0, len(places), PIECE):
+        here = slice(begin, begin + PIECE)
+        same = _signatures(rows, part, places[here]) == _signatures(rows, part, others[here])
+        found[here] = same.mean(1) >= likeness
     return found
 
 

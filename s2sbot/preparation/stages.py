@@ -52,8 +52,10 @@ def prepare(
         CorpusError: where there is nothing to learn from, or too little to hold anything out.
         TokenizerError: where the corpus cannot support the vocabulary asked for.
         SettingsError: for a rule that does not exist, or an optional library that is missing.
+        PluginError: for a tokenizer that no plugin offers.
     """
     rules = Rules.of(settings)
+    plugins.tokenizer(settings.tokenizer)  # a name that nobody offers is refused before anything is read
     tokenizers_at = tokenizer_folder or out
     with full_disk_explained(out), locked(out) as work:
         yield stage("looking for documents")
@@ -65,6 +67,8 @@ def prepare(
             rules = dataclasses.replace(rules, context_turns=0)
         read = yield from read_shards(work, plan, rules, plugins, count)
         reports = reports_of(plan, read)
+        if not any(report.files for report in reports):
+            clear(work)  # nothing is worth keeping
         for corpus, report in zip(plan.corpora, reports, strict=True):
             report.refuse_nothing(corpus)
             yield stage(account(corpus, report))

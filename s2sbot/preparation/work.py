@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
 
 from ..errors import CorpusError
 from ..files import read_json, write_json
+from ..text.documents import is_prepared
 from .plan import Plan
-from .prepared import DATA, is_prepared
+from .prepared import DATA
 
 __all__ = ["WORK", "begin", "clear", "locked"]
 
@@ -26,24 +27,34 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 @contextmanager
 def locked(out: Path) -> Iterator[Path]:
-    """Make the folder of what is not done yet, hold it for one process alone, and yield it; empty, it goes in the end.
+    """Make the folder of what is not done yet, hold it for one process alone, and yield it.
+
+    In the end it goes where nothing has been done, and so does `out` where it was made for that.
 
     Raises:
         CorpusError: where another process holds it.
     """
     work = out / WORK
+    made = not out.exists()
     work.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(work / _LOCK, timeout=0)
     try:
         lock.acquire()
-    except filelock.Timeout as error:
+    except (filelock.Timeout, FileNotFoundError) as error:  # the folder has gone: that process has just ended
         raise CorpusError(f"another process is preparing {out}", "wait for it, or give another --out") from error
     try:
         yield work
     finally:
+        # what is no longer ours may be another's already: our file goes while we hold it, and the folder if it is empty
+        with suppress(OSError):
+            if {path.name for path in work.iterdir()} <= {_LOCK, _PLAN}:
+                (work / _PLAN).unlink(missing_ok=True)  # nothing of it has been done
+                (work / _LOCK).unlink()
         lock.release()
-        if {path.name for path in work.iterdir()} <= {_LOCK}:
-            shutil.rmtree(work)
+        with suppress(OSError):
+            work.rmdir()
+            if made:
+                out.rmdir()
 
 
 def begin(out: Path, plan: Plan) -> None:

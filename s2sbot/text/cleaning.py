@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Set
 
@@ -13,6 +14,7 @@ __all__ = [
     "is_sung",
     "one_line",
     "recurring_labels",
+    "split_labels",
     "split_speakers",
     "strip_markup",
     "take_label",
@@ -71,17 +73,44 @@ def take_label(text: str, known: Set[str] = frozenset()) -> tuple[str, str | Non
     return text, None
 
 
+_CALLED = re.compile(r"(?<=[.!?…–—\"”’)-])[^\S\n]+(?=[^\W\d_][\w .'’#&-]{2,24}?:\s)")
+
+
+def split_labels(text: str, known: Set[str] = frozenset()) -> list[str]:
+    """Cut what is said in a cue wherever another speaker's name and a colon begin a line, or stand after a sentence."""
+    if ":" not in text and "：" not in text:
+        return [text]
+    parts: list[str] = []
+    for line in text.split("\n"):
+        begin = 0
+        ends = [found.end() for found in _CALLED.finditer(line) if take_label(line[found.end() :], known)[1]]
+        for end in (*ends, len(line)):
+            said = line[begin:end]
+            if parts and not begin and take_label(said, known)[1] is None:
+                parts[-1] += f"\n{said}"
+            else:
+                parts.append(said)
+            begin = end
+    return parts
+
+
 OFTEN = 3
 """Lines of a file that must begin with the same name and a colon before it is taken for a speaker's."""
+USUAL = 100
+"""Lines of a file to one that begins with a name, before any is taken for one: who calls `Listen:` thrice in a film
+names nobody."""
 
 
 def recurring_labels(texts: Iterable[str]) -> frozenset[str]:
     """Return the names that stand before a colon and the beginning of a sentence again and again in one file."""
-    labels = (_LABEL.match(text.lstrip("-–—‐> ")) for text in texts if ":" in text or "：" in text)
+    texts = list(texts)
+    lines = (line for text in texts if ":" in text or "：" in text for line in text.split("\n"))
+    labels = (_LABEL.match(line.lstrip("-–—‐> ")) for line in lines)
     found = [(label[1], label.string[label.end()]) for label in labels if label]
     # no small letter, rather than a capital: Chinese has neither
     counts = Counter(name for name, after in found if after.isalpha() and not (name[0].islower() or after.islower()))
-    return frozenset(name for name, count in counts.items() if count >= OFTEN)
+    names = {name: count for name, count in counts.items() if count >= OFTEN}
+    return frozenset(names if USUAL * sum(names.values()) >= len(texts) else ())
 
 
 _MUSIC = re.compile(r"[♪♫♬♩]")
@@ -126,11 +155,11 @@ _CREDIT = re.compile(
     r"(?:^|\n)\W{0,40}(?:sub(?:title|bing|)s?(?:\s*edited)?|subtitled|subtitling|captions?|captioned|captioning"
     r"|transcripts?|transcribed|translat(?:ed|ion)|synchro\w*|sync(?:ed|hed)?(?:\s*(?:and|&|,)\s*correct\w*)?|correct(?:ed|ions)|timed|timing"
     r"|ripped|encoded|edited|qc(?:ed)?|proofread)\s*(?:by\b|:)"
-    r"|\b(?:untertitel|übersetzung|sous-titrage|sous-titres|traduction|adaptation|subtítulos|traducción|sincronización"
+    r"|(?:\b(?P<noun>untertitel|übersetzung|sous-titrage|sous-titres|traduction|adaptation|subtítulos|traducción|sincronización"
     r"|legendas?|tradução|sottotitoli|traduzione|ondertitel\w*|vertaling|vertaald|undertexter|översättning|oversættelse"
     r"|undertekster|tekstet|tekstitys|napisy|tłumaczenie|titulky|překlad|preklad|felirat\w*|fordította|traducerea"
     r"|subtitrare\w*|titlovi|prijevod|prevod|υπότιτλοι|μετάφραση|субтитры|перевод|субтитри|превод|altyazı|çeviri)\s*"
-    r"(?::|\b(?:von|par|por|di|da|door|av|af|przez|od|de|la|dari|készítette)\b)"
+    r"(?::|\b(?P<link>von|par|por|di|da|door|av|af|przez|od|de|la|dari|készítette)\b))"
     r"|字幕(?:组|組|翻译|翻譯|制作|製作)|\b(?:opensubtitles|podnapisi|subscene)\b"
     r"|\badvertise your product\b|\bsupport us and become\b"
 )
@@ -144,7 +173,16 @@ def is_credit(text: str) -> bool:
         return found[0] in ("://", "www.") or len(lower.split()) <= SHOWN_WITH_ADDRESS
     # the long expression is dear, and few lines have a word or sign that leads to a name
     leads = ":" in lower or "subs" in lower or "字幕" in lower or not _LINKS.isdisjoint(lower.split())
-    return leads and bool(_CREDIT.search(lower))
+    return leads and any(_names_somebody(found, text, lower) for found in _CREDIT.finditer(lower))
+
+
+def _names_somebody(found: re.Match[str], text: str, lower: str) -> bool:
+    """Tell whether what follows is a name, and no sentence about translations."""
+    after = text[found.end() :].lstrip() if len(text) == len(lower) else ""
+    if found["link"]:
+        before = lower[lower.rfind("\n", 0, found.start()) + 1 : found.start()]
+        return len(before.split()) <= 1 and not after[:1].islower()
+    return not (found[0].endswith(":") and after[:1].islower() and after.rstrip()[-1:] in tuple(".!?"))
 
 
 def _has_address_part(text: str) -> bool:
@@ -167,9 +205,9 @@ _INVISIBLE = re.compile(
 
 
 def one_line(text: str) -> str:
-    """Return text on one line, without the invisible characters that change no letter."""
+    """Return text on one line, its letters composed (NFC), without the invisible characters that change no letter."""
     if not text.isascii():
-        text = _INVISIBLE.sub("", text)
+        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     return " ".join(text.split())
 
 
@@ -187,6 +225,7 @@ def clean_line(text: str) -> str:
 
 _SPEAKER_SIGNS = re.compile(r"(?m)^[^\S\n]*(?:[-–—‐]|>>)")
 _DASH_START = re.compile(r"^\s*(?:[-–—‐]\s*(?![-–—‐])|>>+\s*)")
+_MINUS = re.compile(r"\s*[-–]\d")
 _DASH_INSIDE = re.compile(r"(?<=[.!?…\"”])\s+(?:[-–—‐]\s*(?=[^\s\d–—‐-])|>>+\s*)")
 
 
@@ -199,6 +238,8 @@ def split_speakers(text: str) -> list[str]:
     if (text.isascii() and "-" not in text and ">>" not in text) or not _SPEAKER_SIGNS.search(text):
         return [text] if text.strip() else []
     parts: list[list[str]] = []
+    if _MINUS.match(text) and len(_SPEAKER_SIGNS.findall(text)) == 1:
+        return [text]  # nobody answers it, so it is a number below zero
     for line in text.split("\n"):
         opened = _DASH_START.match(line)
         if opened:

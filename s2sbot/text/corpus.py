@@ -15,6 +15,7 @@ from .documents import (
     Document,
     Skipped,
     find_documents,
+    is_prepared,
     listed_documents,
     pair_by_language,
     pair_by_names,
@@ -63,7 +64,7 @@ class Corpus:
             yield pair_document(self.path, self.languages)
             return
         else:
-            found = find_documents(self.path)
+            found = _described_apart(self.path, list(find_documents(self.path)))
         if len(self.languages) == 2 and self.reader in (None, "moses"):
             found = _sides_paired(list(found), self.languages)
         for _, reader in sorted(readers.items()):
@@ -71,6 +72,19 @@ class Corpus:
             if names:
                 found = pair_by_names(found, names)
         yield from found
+
+
+def _described_apart(path: Path, documents: list[Document | Skipped]) -> Iterator[Document | Skipped]:
+    """Yield the documents of a folder, unless a folder below says itself what it is."""
+    places = [each.parts[0] for each in documents if isinstance(each, Document)]
+    folders = [str(each.path.parent) for each in places if each.member is None and each.path.name == "corpus.toml"]
+    if folders:
+        more = f" and {len(folders) - 4} more" if len(folders) > 4 else ""
+        raise CorpusError(
+            f"folders in {path} have a corpus.toml of their own: {', '.join(folders[:4])}{more}",
+            "name each of them, instead of the folder that holds them",
+        )
+    yield from documents
 
 
 def _sides_paired(documents: list[Document | Skipped], languages: tuple[str, ...]) -> Iterator[Document | Skipped]:
@@ -93,7 +107,7 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
     A folder with `corpus.toml` says itself what it is.
 
     Raises:
-        CorpusError: where there is nothing, or a side of a pair of files is missing.
+        CorpusError: where there is nothing, a side of a pair of files is missing, or the folder is prepared already.
     """
     if (source is None) != (target is None):
         raise CorpusError("--source and --target go together", "name both languages, as in --source de --target en")
@@ -102,6 +116,11 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
         exists = path.exists()
     except OSError as error:
         raise CorpusError(f"cannot read {path}: {error.strerror}", "give the name of a file or a folder") from error
+    if exists and is_prepared(path):
+        raise CorpusError(
+            f"{path} is prepared already: its text is that of its sources once more",
+            f"train with it as it is, s2sbot train {path} --bot NAME.bot; {path / 'card.md'} says what is in it",
+        )
     if path.is_dir() and (path / "corpus.toml").is_file():
         corpus = _read_description(path)
         if languages and corpus.languages and languages != corpus.languages:

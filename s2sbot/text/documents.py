@@ -17,11 +17,14 @@ from ..errors import CorpusError
 from .archives import Part, archive_kind, list_members
 
 __all__ = [
+    "UNKNOWN",
     "Document",
     "HashedStream",
     "Part",
     "Skipped",
     "find_documents",
+    "hold_languages",
+    "is_prepared",
     "listed_documents",
     "pair_by_language",
     "pair_by_names",
@@ -182,12 +185,23 @@ def _one_file(path: Path) -> Iterator[Document | Skipped]:
     yield from sorted(found, key=_name)
 
 
+def is_prepared(folder: Path) -> bool:
+    """Tell whether a folder is what `s2sbot corpus prepare` wrote, whose text is that of its sources once more."""
+    return (folder / "data.json").is_file() and (folder / "card.json").is_file()
+
+
 def _with_members(files: Iterable[tuple[str, Path | str]]) -> list[Document | Skipped]:
-    """Return the documents of files, and of the members of those that are archives, by name."""
+    """Return the documents of files, and of the members of those that are archives, by name.
+
+    Of what an earlier preparation wrote the folder alone is named, and skipped.
+    """
     found: list[Document | Skipped] = []
+    written = _Written()
     for name, path in files:
         if isinstance(path, str):
             found.append(Skipped(_printable(name), path))
+            continue
+        if written.holds(name, path):
             continue
         kind = archive_kind(path)
         if kind is None:
@@ -197,7 +211,30 @@ def _with_members(files: Iterable[tuple[str, Path | str]]) -> list[Document | Sk
             found += list(_members(path, kind, f"{name}/"))
         except (ValueError, OSError) as error:
             found.append(Skipped(_printable(name), _cause(error)))
+    found += [Skipped(_printable(f"{name}/"), "written by an earlier preparation") for name in written.names]
     return sorted(found, key=_name)
+
+
+class _Written:
+    """Knows the folders that preparations have written, by their names in a corpus; each is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, bool] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, written in self._known.items() if written]
+
+    def holds(self, name: str, path: Path) -> bool:
+        """Tell whether a file of this name lies in one, or below it."""
+        parts = name.split("/")
+        for depth in range(1, len(parts)):
+            folder = "/".join(parts[:depth])
+            if folder not in self._known:
+                self._known[folder] = is_prepared(path.parents[len(parts) - depth - 1])
+            if self._known[folder]:
+                return True
+        return False
 
 
 def _name(document: Document | Skipped) -> str:
@@ -293,6 +330,22 @@ def pair_by_language(documents: Iterable[Document | Skipped], languages: Sequenc
         else:
             found.append(Document(stem, tuple(side[language].parts[0] for language in languages)))
     yield from sorted(found, key=_name)
+
+
+UNKNOWN = "no reader knows this kind of file"
+_SIDE = re.compile(r"(.*[^/])\.([a-z]{2}(?:[-_][A-Za-z]{2,4})?)(?:\.txt)?(?:\.gz)?", re.DOTALL)
+
+
+def hold_languages(skipped: Iterable[Skipped]) -> bool:
+    """Tell whether files were skipped because nobody has said which two languages of theirs are meant."""
+    sides: dict[str, set[str]] = defaultdict(set)
+    for each in skipped:
+        if "than two languages" in each.cause:
+            return True
+        match = _SIDE.fullmatch(each.name)
+        if match and each.cause == UNKNOWN:
+            sides[match[1]].add(match[2])
+    return any(len(languages) > 1 for languages in sides.values())
 
 
 def pair_by_names(documents: Iterable[Document | Skipped], names: tuple[str, str]) -> Iterator[Document | Skipped]:

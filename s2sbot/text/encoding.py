@@ -14,7 +14,7 @@ from typing import BinaryIO, Final
 
 from .dialogue import Lost
 
-__all__ = ["LONGEST_LINE", "decode_text", "repair", "text_lines"]
+__all__ = ["LONGEST_LINE", "decode_text", "text_lines"]
 
 LONGEST_LINE: Final = 2**20  # bytes
 CHUNK: Final = 2**18
@@ -26,7 +26,6 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 _UTF_8 = re.compile(rb"(?:[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3})+")
 _SURROGATES = re.compile(rb"\xed[\xa0-\xaf][\x80-\xbf]\xed[\xb0-\xbf][\x80-\xbf]")
 _TOO_LONG = Lost(f"longer than {LONGEST_LINE} bytes")
-_SUSPICIOUS = re.compile("[^\x00-\x7f]{2}|[ÃÂ] |Ã\\b")
 _CONTROLS = bytes({*range(32), 127} - {*b"\t\n\x0b\x0c\r\x1a\x1b"})
 
 
@@ -372,33 +371,3 @@ def _decoded_lines(block: bytes, encoding: str) -> Iterator[str | Lost]:
             yield _TOO_LONG if len(line) > LONGEST_LINE else _composed(line.decode(kind), kind)
         except UnicodeDecodeError:
             yield Lost("not UTF-8" if encoding == "utf-8" else f"not {encoding}")
-
-
-def repair(text: str) -> str:
-    """Return `text` with UTF-8 that was read as something else undone, where that is certain; else the same text."""
-    if text.isascii() or not _SUSPICIOUS.search(text):
-        return text
-    import ftfy
-
-    for _ in range(8):
-        before, text = text, ftfy.fix_encoding(text)
-        text = _reread(text) if text == before else text
-        if text == before:
-            break
-    return _BARE.sub("à", text) if "Ã" in text and any(map(str.islower, text)) else text  # capitals may be Portuguese
-
-
-_BARE = re.compile(r"(?:(?<=[a-z])|(?<=[a-z,] )|(?<=\b[A-Z]))Ã(?=[ \t\n.,!?;:\"')]|$)")
-"""What is left of an à where the no-break space in it was taken for a blank; in no language a word ends so."""
-
-
-def _reread(text: str) -> str:
-    """Read as UTF-8 what can be nothing else: all that is not ASCII makes letters, of one script in each word."""
-    for encoding in ("latin-1", "sloppy-windows-1252"):
-        with suppress(UnicodeError):
-            found = text.encode(encoding).decode("utf-8")
-            letters = [char for char in found if char > "\x7f"]
-            likely = len(letters) > 1 and all(char.isalpha() and not "\u0180" <= char < "\u0370" for char in letters)
-            if likely and all(len({char < "\u0370" for char in word if char.isalpha()}) < 2 for word in found.split()):
-                return found
-    return text

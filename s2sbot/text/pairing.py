@@ -8,42 +8,35 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from .cleaning import is_credit, is_sung, one_line, recurring_labels, split_speakers, take_label, without_notes
+from .cleaning import (
+    one_line,
+    recurring_labels,
+    split_labels,
+    split_speakers,
+    take_label,
+    without_notes,
+)
 from .dialogue import Cue, Dialogue, Exchange, Origin, Turn
-from .encoding import repair
+from .mojibake import repair
 from .rules import Rules
-from .scripts import one_script
+from .speech import SENTENCE_GAP, close_notes, spoken_cues
 
-__all__ = ["clean_dialogue", "cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges", "spoken_cues"]
+__all__ = ["clean_dialogue", "cues_to_dialogues", "dialogue_to_exchanges", "previous_exchanges"]
 
 LONGEST_CUE = 20.0
 """Seconds that a cue counts as shown at most; a watermark of an hour holds no scene together."""
 JOIN_GAP = 2.0
 """Seconds within which one known speaker, or a sentence that has no end yet, may go on from cue to cue."""
-SENTENCE_GAP = 5.0
-"""Seconds within which what begins with a small letter may."""
 AT_ONCE = 0.2
 """Seconds within which a cue comes at once after the one before."""
-SAME_TIME = 0.1
-"""Seconds after its end in which a cue is still on the screen."""
-MISTAKEN = 10.0
-"""Seconds up to which a time that goes back is taken for a mistake, where hardly any does."""
+BESIDE = 0.3
+"""Seconds that a cue must be shown beside the one before to be said by another."""
 LONGEST_TURN = 240
 """Characters beyond which a turn takes in no whole sentence more."""
 LONGEST_SENTENCE = 1_000
 """Characters beyond which a sentence goes on no more."""
 SENTENCES_FROM = 120
 """Characters from which a turn that goes on is cut where its last sentence begins, as in a lecture."""
-
-_SIGN_STYLE = re.compile(
-    r"sign|caption|(?<!sub)title|note|warning|\bmap\b|logo|typeset|chapter|insert|end roll", re.IGNORECASE
-)
-_SONG_STYLE = re.compile(
-    r"lyric|karaoke|song|^(?:op|ed)[ _-]?(?:\d*|romaji|kanji|eng\w*|jap\w*)$|opening|ending|musical", re.I
-)
-_CREDIT_STYLE = re.compile(r"credit|staff", re.IGNORECASE)
-_STYLES = (("songs", _SONG_STYLE), ("credits", _CREDIT_STYLE), ("signs", _SIGN_STYLE))
-_MARKS = {"comment": "comments", "drawing": "drawings", "karaoke": "karaoke"}
 
 
 def cues_to_dialogues(
@@ -58,11 +51,14 @@ def cues_to_dialogues(
     rules = rules or Rules()
     counts = Counter() if counts is None else counts
     spoken = list(spoken_cues(cues, rules=rules, counts=counts))
+    if "notes" in rules:
+        close_notes(spoken, counts)
     writing = _Writing.of(spoken, rules)
     if writing.endless and "unpunctuated" in rules:
         counts["unpunctuated"] += len(spoken)
         return
     turns: list[Turn] = []
+    begins: list[tuple[int, float | None]] = []  # of the last turn: where what was said in each cue begins, and when
     end = 0.0
     for cue in spoken:
         gap = cue.start - end
@@ -73,6 +69,8 @@ def cues_to_dialogues(
         parts = split_speakers(cue.text) if "dashes" in rules else [cue.text]
         opened = len(parts) > 0 and not cue.text.startswith(parts[0])  # a dash before the first part
         counts["dashes"] += len(parts) > 1
+        if "labels" in rules:
+            parts = [said for part in parts for said in split_labels(part, writing.labels)]
         for number, part in enumerate(parts):
             turn = _turn(part, cue, writing, rules, counts)
             if turn is None:
@@ -80,104 +78,16 @@ def cues_to_dialogues(
             rule = writing.goes_on(turns[-1], turn, gap, rules) if turns and not (number or opened) else None
             if rule is None:
                 turns.append(turn)
+                begins = [(0, turn.start)]
                 continue
             counts[rule] += 1
-            done, rest = _cut(turns[-1]) if rule == "sentences" else (None, turns[-1])
-            turns[-1:] = [*([done] if done else []), Turn(f"{rest.text} {turn.text}", rest.speaker, rest.start)]
+            if rule == "sentences" and (cut := _last_sentence(turns[-1].text)):
+                turns[-1:], begins = _cut(turns[-1], cut, begins)
+            last = turns[-1]
+            begins.append((len(last.text) + 1, turn.start))
+            turns[-1] = replace(last, text=f"{last.text} {turn.text}")
         end = max(end, min(cue.end, cue.start + LONGEST_CUE))
     yield from writing.whole(turns, file, rules, counts)
-
-
-def spoken_cues(
-    cues: Iterable[Cue], *, rules: Rules | None = None, counts: Counter[str] | None = None
-) -> Iterator[Cue]:
-    """Yield the cues that somebody speaks, by time; arguments as in `cues_to_dialogues`."""
-    rules = rules or Rules()
-    counts = Counter() if counts is None else counts
-    cues = list(cues)
-    styles = _styles_dropped(cues) if any(cue.style or cue.mark for cue in cues) else {}
-    spoken = []
-    for cue in cues:
-        rule = _MARKS.get(cue.mark or "") or styles.get((cue.style, cue.mark == "positioned"))
-        if rule is None or rule not in rules:
-            if is_sung(cue.text) and "songs" in rules:
-                rule = "songs"
-            elif is_credit(cue.text) and "credits" in rules:
-                rule = "credits"
-            else:
-                spoken.append(cue)
-                continue
-        counts[rule] += 1
-    if "bilingual" in rules:
-        spoken, twofold = one_script(spoken, rules.languages)
-        counts["bilingual"] += twofold
-    if "order" in rules and not _in_order(spoken):
-        before = spoken
-        spoken = sorted(spoken, key=_time)
-        counts["order"] += sum(one is not other for one, other in zip(before, spoken, strict=True))
-    return _once(spoken, counts) if "repeated" in rules else iter(spoken)
-
-
-def _in_order(cues: Sequence[Cue]) -> bool:
-    """Tell whether cues stand in order, but for a few times that are mistaken by seconds: then the file is right."""
-    back = [one.start - other.start for one, other in pairwise(cues) if one.start > other.start]
-    return 50 * len(back) <= len(cues) and max(back, default=0.0) < MISTAKEN
-
-
-def _time(cue: Cue) -> tuple[float, float]:
-    return cue.start, cue.end
-
-
-MOVED = 0.03
-"""Share of the cues of a style up to which those with a place of their own are speech that was moved out of the way."""
-
-
-def _styles_dropped(cues: Sequence[Cue]) -> dict[tuple[str | None, bool], str]:
-    """Return by which rule the cues of a style are dropped: (style, with a place of their own) -> rule.
-
-    Where most cues of a style have places, all are signs; where hardly any has, those too are speech. The style of
-    most cues without a place is that of speech, whatever it is called.
-    """
-    events = Counter(cue.style for cue in cues if cue.mark != "comment")
-    placed = Counter(cue.style for cue in cues if cue.mark in ("positioned", "drawing"))
-    [(main, _)] = Counter(cue.style for cue in cues if cue.mark is None).most_common(1) or [(None, 0)]
-    dropped: dict[tuple[str | None, bool], str] = {}
-    for style, count in events.items():
-        named = next((rule for rule, pattern in _STYLES if style and style != main and pattern.search(style)), None)
-        if named or 2 * placed[style] > count:
-            dropped[style, False] = dropped[style, True] = named or "signs"
-        elif placed[style] > MOVED * count:
-            dropped[style, True] = "signs"
-    return dropped
-
-
-MANY_SHOWN = 64
-"""Cues that are remembered, beside twice as many as are shown at once, before those that ended are forgotten."""
-
-
-def _once(cues: Iterable[Cue], counts: Counter[str]) -> Iterator[Cue]:
-    """Yield cues without those, and without those first lines, that say again what is still on the screen."""
-    shown: dict[str, float] = {}
-    most = MANY_SHOWN
-    last_line, last_end = "", 0.0
-    for cue in cues:
-        now = cue.start - SAME_TIME
-        if shown.get(cue.text, now - 1) >= now:
-            shown[cue.text] = max(shown[cue.text], cue.end)
-            last_end = max(last_end, cue.end)
-            counts["repeated"] += 1
-            continue
-        if len(shown) > most:
-            shown = {text: until for text, until in shown.items() if until >= now}
-            most = MANY_SHOWN + 2 * len(shown)
-        shown[cue.text] = cue.end
-        first, more, rest = cue.text.partition("\n")
-        rolled = more and first == last_line and last_end >= now
-        last_line, last_end = cue.text.rpartition("\n")[2], cue.end
-        if rolled:
-            counts["repeated"] += 1
-            cue = replace(cue, text=rest)
-        yield cue
 
 
 def _turn(part: str, cue: Cue, writing: _Writing, rules: Rules, counts: Counter[str]) -> Turn | None:
@@ -223,6 +133,7 @@ class _Writing:
     stopped  whether they end in a stop
     telling  whether the file is long enough to tell
     endless  whether they do not, though it is, and in a script that has stops
+    rolling  whether a cue often stays while the next one comes, so that it says nothing of who speaks
     """
 
     labels: Set[str]
@@ -230,6 +141,7 @@ class _Writing:
     stopped: bool
     telling: bool
     endless: bool
+    rolling: bool
 
     @classmethod
     def of(cls, cues: Sequence[Cue], rules: Rules) -> _Writing:
@@ -247,6 +159,7 @@ class _Writing:
             stopped=stopped,
             telling=telling,
             endless=spaced and not stopped and telling and whole.lower() != whole.upper(),
+            rolling=telling and 10 * sum(two.start < one.end - BESIDE for one, two in pairwise(cues)) > len(cues),
         )
 
     def goes_on(self, last: Turn, turn: Turn, gap: float, rules: Rules) -> str | None:
@@ -257,7 +170,7 @@ class _Writing:
         which the first ends in dots, 79 in 100 within a second, but 56 where the second comes at once.
         """
         length = len(last.text) + len(turn.text)
-        if gap > SENTENCE_GAP or length > LONGEST_SENTENCE:
+        if gap > SENTENCE_GAP or length > LONGEST_SENTENCE or (gap < -BESIDE and not self.rolling):
             return None
         if last.speaker and turn.speaker and "speakers" in rules:
             one = last.speaker == turn.speaker and (
@@ -303,16 +216,22 @@ class _Writing:
 _SENTENCE = re.compile(r"(?<=[.!?…。！？])[\"'”’»)]*\s+(?=\S)")
 
 
-def _cut(turn: Turn) -> tuple[Turn | None, Turn]:
-    """Cut a turn that goes on where its last sentence begins, if it is long enough already."""
-    if len(turn.text) < SENTENCES_FROM:
-        return None, turn
-    ends = [found.end() for found in _SENTENCE.finditer(turn.text)]
-    for end in reversed(ends):
-        done = turn.text[:end].rstrip()
-        if not _ABBREVIATION.search(done[-6:]):
-            return replace(turn, text=done), replace(turn, text=turn.text[end:])
-    return None, turn
+def _last_sentence(text: str) -> int:
+    """Return where the last sentence of a turn begins that is long enough to be cut there, or 0."""
+    if len(text) < SENTENCES_FROM:
+        return 0
+    ends = [found.end() for found in _SENTENCE.finditer(text)]
+    return next((end for end in reversed(ends) if not _ABBREVIATION.search(text[:end].rstrip()[-6:])), 0)
+
+
+def _cut(
+    turn: Turn, place: int, begins: list[tuple[int, float | None]]
+) -> tuple[list[Turn], list[tuple[int, float | None]]]:
+    """Cut a turn in two, and return with them where each cue of the second one begins, and when."""
+    first = max(number for number, (begin, _) in enumerate(begins) if begin <= place)
+    rest = [(max(0, begin - place), start) for begin, start in begins[first:]]
+    done = replace(turn, text=turn.text[:place].rstrip())
+    return [done, replace(turn, text=turn.text[place:], start=rest[0][1])], rest
 
 
 def clean_dialogue(dialogue: Dialogue, *, rules: Rules, counts: Counter[str]) -> Dialogue:

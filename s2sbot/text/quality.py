@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import string
 import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
@@ -20,6 +19,9 @@ SURE_FROM = 40
 """Letters from which the language of a text can be told."""
 SURE = 0.95
 """Probability of another language from which a text is taken to be in it."""
+
+UNREADABLE = "\ufffd"
+"""What stands for bytes that are no letter in the encoding of their file."""
 
 _LETTERS = re.compile(r"[^\W\d_]")
 
@@ -48,21 +50,26 @@ def _has_letter(text: str) -> bool:
     return text[:1].isalpha() or _LETTERS.search(text) is not None
 
 
-_ASCII_LETTERS = (string.ascii_letters + " ").encode()
+_NO_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
+_STOPS = frozenset(".,!?…'’‘\"“”-–—:;¿¡«»()。、，！？「」『』 ")
 
 
 def _mostly_letters(text: str) -> bool:
-    if text.isascii():
-        length = len(text) - text.count(" ")
-        return length < 4 or 2 * len(text.encode().translate(None, _ASCII_LETTERS)) <= length
-    compact = text.replace(" ", "")
-    if len(compact) < 4:
+    """Tell whether at least half of what is no stop in a text are letters, where a digit counts as half a sign.
+
+    A letter that could not be read makes any text unfit.
+    """
+    if UNREADABLE in text:
+        return False
+    if text.isascii() and 2 * len(text.encode().translate(None, _NO_LETTERS)) >= len(text):
         return True
-    letters = sum(map(str.isalpha, compact))
-    if 2 * letters < len(compact):
-        # vowel signs are no letters to Unicode, but part of words
-        letters += sum(unicodedata.category(sign).startswith("M") for sign in compact)
-    return 2 * letters >= len(compact)
+    letters = digits = others = 0
+    for sign in text:
+        kind = unicodedata.category(sign)[0]
+        letters += kind in "LM"  # vowel signs are no letters to Unicode, but part of words
+        digits += kind == "N"
+        others += kind not in "LMN" and sign not in _STOPS
+    return 2 * letters >= letters + 0.5 * digits + others
 
 
 def hash_of(text: str) -> int:
@@ -78,7 +85,7 @@ def plain(text: str) -> str:
     """Return text in small letters with single spaces in place of punctuation."""
     if text.isascii():
         return " ".join(text.translate(_PLAIN_ASCII).split())
-    return _PUNCTUATION.sub(_without_punctuation, text.casefold()).strip()
+    return _PUNCTUATION.sub(_without_punctuation, unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def _without_punctuation(found: re.Match[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -19,11 +18,13 @@ from .archives import Archives
 from .cleaning import one_line
 from .corpus import AnyReader, Corpus
 from .dialogue import Cue, Dialogue, Exchange, Item, Lost, PairReader, Reader
-from .documents import Document, HashedStream, Skipped
-from .encoding import repair
-from .pairing import clean_dialogue, cues_to_dialogues, dialogue_to_exchanges, spoken_cues
+from .documents import UNKNOWN, Document, HashedStream, Skipped, hold_languages
+from .films import film_of
+from .mojibake import repair
+from .pairing import clean_dialogue, cues_to_dialogues, dialogue_to_exchanges
 from .quality import in_language, unfit
 from .rules import Rules
+from .speech import spoken_cues
 
 __all__ = [
     "CorpusReport",
@@ -113,9 +114,11 @@ class CorpusReport:
         if self.files:
             return
         causes = "; ".join(f"{skipped.name}: {skipped.cause}" for skipped in self.skipped[:3])
+        hint = "`s2sbot plugins list` names the readers there are; `s2sbot corpus inspect` shows what each file holds"
+        if not corpus.languages and hold_languages(self.skipped):
+            hint = "it holds several languages: name two of them with --source LANGUAGE --target LANGUAGE"
         raise CorpusError(
-            f"nothing to learn from in {corpus.path}" + (f" ({causes})" if causes else " (it is empty)"),
-            "`s2sbot plugins list` names the readers there are; `s2sbot corpus inspect` shows what each file holds",
+            f"nothing to learn from in {corpus.path}" + (f" ({causes})" if causes else " (it is empty)"), hint
         )
 
 
@@ -201,9 +204,13 @@ def read_document(
     """Yield what a document holds, as it comes; what cannot be read ends it, and `report` says why.
 
     Raises:
-        CorpusError: where two files of a corpus do not have the same lines, or it names a reader that there is not.
+        CorpusError: where it names a reader that there is not.
     """
     try:
+        if len(document.parts) == 2:
+            # where one side ends before the other, it may lack any line: it is seen before a pair is believed
+            for _ in _read(document, corpus, readers, archives, DocumentReport(document.name)):
+                pass
         for item in _items(document, corpus, readers, archives, rules, report):
             if isinstance(item, Dialogue):
                 if corpus.kind == "translate":
@@ -219,8 +226,6 @@ def read_document(
         said = getattr(error, "strerror", None) or str(error)  # without the path, which is told by the document's name
         expected = isinstance(error, ValueError | OSError | EOFError) and said
         cause = said if expected else f"{type(error).__name__}: {error}"
-        if len(document.parts) == 2 and corpus.languages:
-            raise CorpusError(f"{corpus.path}: {cause}", "both files must have the same lines") from error
         if report.dialogues or report.pairs:
             report.lost[f"breaks off: {cause}"] += 1
         else:
@@ -279,33 +284,6 @@ def _clean_exchange(exchange: Exchange, rules: Rules, counts: Counter[str]) -> E
         counts["mojibake"] += said != given
     said = tuple(map(one_line, said))
     return exchange if said == given else replace(exchange, source=said[0], target=said[1], context=said[2:])
-
-
-_OPUS_FILM = re.compile(r"(?:^|/)(\d{4}/\d+)/[^/]+\.xml(?:\.gz)?$")
-_ENDING = re.compile(r"\.\w{1,5}")
-_LANGUAGE = "[a-z]{2,3}(?:[-_][a-z]{2,4})?"
-_VERSION = r"(?:\.(?:forced|full|sdh|cc|hi|v\d{1,2}))*"
-_FILM = (
-    re.compile(rf"(.+?){_VERSION}\.{_LANGUAGE}{_VERSION}", re.IGNORECASE),
-    re.compile(rf"(.+)[_-]{_LANGUAGE}", re.IGNORECASE),
-    re.compile(rf"(.+?){_VERSION}", re.IGNORECASE),
-)
-
-
-def film_of(name: str) -> str:
-    """Return what two versions of one film have in common: the name without the ending and the language's code.
-
-    OPUS keeps all versions of a film in one folder, YEAR/NUMBER, which is its name then.
-    """
-    opus = _OPUS_FILM.search(name)
-    if opus:
-        return opus[1]
-    path = PurePosixPath(name)
-    if path.suffix.lower() in (".gz", ".bz2", ".xz"):
-        path = path.with_suffix("")
-    stem = path.stem if _ENDING.fullmatch(path.suffix) else path.name
-    film = next((found[1] for found in (pattern.fullmatch(stem) for pattern in _FILM) if found), stem)
-    return (path.parent / film).as_posix()
 
 
 def _read(
@@ -378,7 +356,7 @@ def _best_reader(head: bytes, name: str, readers: Mapping[str, AnyReader]) -> st
     }
     best = max(scores, key=scores.__getitem__, default=None)
     if best is None or scores[best] <= 0:
-        raise ValueError("binary data, not text" if b"\0" in head[:4096] else "no reader knows this kind of file")
+        raise ValueError("binary data, not text" if b"\0" in head[:4096] else UNKNOWN)
     return best
 
 

@@ -61,12 +61,17 @@ RULES: Final[Mapping[str, Rule]] = {
     "scenes": Rule("changes", "dialogues", "a dialogue ends where no cue is shown for data.scene_gap seconds"),
     "length": Rule("drops", "exchanges", "a side longer than data.max_characters, or without a letter"),
     "ratio": Rule("drops", "exchanges", "a translation more than data.max_ratio times as long as its other side"),
-    "letters": Rule("drops", "exchanges", "a side in which fewer than half of the characters are letters"),
+    "letters": Rule(
+        "drops", "exchanges", "a side with more digits and signs than letters, or with a letter that could not be read"
+    ),
     "echo": Rule("drops", "exchanges", "a target that only repeats its source"),
     "language": Rule("drops", "exchanges", "what is not in data.language, where that is given (needs py3langid)"),
     "duplicates": Rule("drops", "exchanges", "an exchange that, but for case and punctuation, was there before"),
     "near-duplicates": Rule(
-        "drops", "exchanges", "one that is like an earlier one by data.near_duplicates, where given (needs rensa)"
+        "drops",
+        "exchanges",
+        "one to learn from that is like an earlier one, or one held out, by data.near_duplicates, where given"
+        " (needs rensa)",
     ),
     "overlap": Rule("drops", "exchanges", "an exchange to learn from that stands in validation or test too"),
     "replies": Rule("drops", "exchanges", "one reply oftener than data.reply_cap allows"),

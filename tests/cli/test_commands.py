@@ -149,6 +149,15 @@ def test_list_settings_names_every_knob(run):
         (["chat", "nowhere.bot", "--continue", "--no-store"], 2, "--no-store"),
         (["translate", "nowhere.bot"], 1, "no bot"),
         (["corpus", "inspect", "nowhere"], 1, "no such file"),
+        (["corpus", "inspect", ""], 2, "an empty path"),
+        (["corpus", "prepare", "", "--out", "b"], 2, "an empty path"),
+        (["corpus", "prepare", "pairs.tsv", "--out", ""], 2, "an empty path"),
+        (["corpus", "prepare", "pairs.tsv", "--valid", "", "--out", "b"], 2, "an empty path"),
+        (["corpus", "prepare", "pairs.tsv", "--out", "b", "--tokenizer", "foo"], 1, "the tokenizer 'foo'"),
+        (["train", "", "--bot", "b"], 2, "an empty path"),
+        (["train", "pairs.tsv", "--bot", ""], 2, "an empty path"),
+        (["train", "pairs.tsv", "--bot", "b", "--tokenizer", "foo"], 1, "the tokenizer 'foo'"),
+        (["evaluate", "b", ""], 2, "an empty path"),
         (["history", "show", "abcd1234"], 1, "history list"),
         (["dance"], 2, "dance"),
     ],
@@ -176,6 +185,53 @@ def test_set_wins_over_config_and_config_over_size(run, tmp_path):
     assert described["config"]["hidden_size"] == 18
     assert described["config"]["embedding_size"] == 20
     assert described["config"]["depth"] == 2, "what nothing above it says comes from the size"
+
+
+def test_rules_left_out_in_two_ways_are_left_out_both(run, tmp_path):
+    (tmp_path / "film.srt").write_text(
+        "1\n00:00:01,000 --> 00:00:02,000\n\u266a Row the boat. \u266a\n\n"
+        "2\n00:00:02,500 --> 00:00:03,000\n[sighs] Well then.\n"
+    )
+    for without, counted in (
+        (("--without", "songs"), {"notes"}),
+        (("--set", "data.without=notes"), {"songs"}),
+        (("--without", "songs", "--set", "data.without=notes"), set()),
+    ):
+        facts = json.loads(run("corpus", "inspect", "film.srt", *without, "--json").stdout)
+        assert {"songs", "notes"} & {rule for rule, count in facts["rules"].items() if count} == counted
+    assert "no rule 'sogs'" in run("corpus", "inspect", "film.srt", "--without", "sogs", code=1).stderr
+
+
+@pytest.mark.parametrize("place", ["empty", "bad"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_preparation_of_nothing_leaves_nothing(run, tmp_path, place, there):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "bad.srt").write_bytes(bytes(99))
+    if there:
+        (tmp_path / "out").mkdir()
+    assert "nothing to learn from" in run("corpus", "prepare", place, "--out", "out", code=1).stderr
+    assert list(tmp_path.glob("out/*")) == []
+    assert (tmp_path / "out").exists() == there
+
+
+def test_what_is_prepared_is_not_read_again_and_keeps_its_languages(run, tmp_path):
+    write_pairs(tmp_path / "pairs.tsv")
+    made = ["--tokenizer", "words", "--set", "data.valid_share=0.2", "--workers", 1]
+    run("corpus", "prepare", "pairs.tsv", "--source", "en", "--target", "fr", "--out", "two", *made)
+    run("corpus", "prepare", "pairs.tsv", "--out", "chat", *made)
+    for args in (
+        ["inspect", "two"],
+        ["prepare", "two", "--out", "out"],
+        ["prepare", "pairs.tsv", "--valid", "two", "--out", "out"],
+    ):
+        assert "two is prepared already" in run("corpus", *args, code=1).stderr
+    for name, told in (("two", "from en to fr"), ("chat", "as a chat")):
+        refused = run("train", name, "--source", "fr", "--target", "en", "--bot", "b", "--steps", 1, code=1).stderr
+        assert f"{name} was prepared with another --source and --target: {told}" in refused
+    assert not (tmp_path / "b").exists()
+    run("train", "two", "--source", "en", "--target", "fr", "--bot", "b", "--steps", 1, *SMALL[4:8])
+    assert json.loads((tmp_path / "b" / "bot.json").read_text("utf-8"))["languages"] == ["en", "fr"]
 
 
 def test_a_conversation_of_another_store_is_not_found(run, small_bot):

@@ -138,7 +138,7 @@ def test_a_break_leaves_no_description(run, ferry, tmp_path):
 
 @pytest.mark.parametrize("name", [name for name, corpus in known_corpora().items() if not corpus.files])
 def test_what_has_to_be_done_by_hand_is_said(run, name):
-    with pytest.raises(CorpusError, match="not downloaded by s2sbot") as caught:
+    with pytest.raises(CorpusError, match="not downloaded by its name alone") as caught:
         run(name)
     assert known_corpora()[name].page in caught.value.hint
     assert caught.value.exit_code == 1

@@ -1,6 +1,8 @@
 """Stored conversations become a corpus that can be read again."""
 
 import json
+import os
+import stat
 
 import pytest
 from click.testing import CliRunner
@@ -62,10 +64,24 @@ def test_only_those_asked_for(home):
         talk(store, "Ferry", "Hello.", "Good evening.")
         talk(store, "Train", "Hello.", "Tickets, please.", bot="b2")
     for wanted in ("Train", "b2"):
-        run("--out", home / "chats.jsonl", "--bot", wanted)
-        [line] = (home / "chats.jsonl").read_text("utf-8").splitlines()
+        run("--out", home / f"{wanted}.jsonl", "--bot", wanted)
+        [line] = (home / f"{wanted}.jsonl").read_text("utf-8").splitlines()
         assert json.loads(line)["bot"] == "Train"
     assert "no stored conversation fits" in run("--out", home / "x.jsonl", "--bot", "Plane", code=1).output
     assert "no stored conversation fits" in run("--out", home / "x.jsonl", "--since", "2999-01-01", code=1).output
     assert not (home / "x.jsonl").exists()
     assert "there is no folder" in run("--out", home / "no" / "x.jsonl", code=1).output
+
+
+def test_nothing_takes_the_place_of_a_file_and_a_dash_is_standard_output(home):
+    with Store.open() as store:
+        talk(store, "Ferry", "Hello.", "Good evening.")
+    (home / "mine.jsonl").write_text("mine\n")
+    os.mkfifo(home / "pipe")
+    assert "mine.jsonl is there already" in run("--out", home / "mine.jsonl", code=1).stderr
+    assert "no regular file" in run("--out", home / "pipe", code=1).stderr
+    assert (home / "mine.jsonl").read_text() == "mine\n"
+    assert stat.S_ISFIFO((home / "pipe").stat().st_mode)
+    said = run("--out", "-")
+    assert [turn["text"] for turn in json.loads(said.stdout)["turns"]] == ["Hello.", "Good evening."]
+    assert "1 dialogues" in said.stderr

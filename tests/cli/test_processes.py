@@ -194,3 +194,57 @@ def test_a_talk_on_a_terminal(small_bot, env, tmp_path):
         terminal.wait_for(">")
         terminal.send("\x04")
         assert terminal.end() == 0
+
+
+ENDINGS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_preparation_that_is_ended_says_that_it_goes_on(tmp_path, env, number):
+    (tmp_path / "films").mkdir()
+    for film in range(4):
+        write_subtitles(tmp_path / "films" / f"{film}.srt", scenes=4000, first=4000 * film)
+    args = command("corpus", "prepare", tmp_path / "films", "--out", tmp_path / "out", "--workers", 2)
+    with running(args, env) as process:
+        wait_for(process, "reading")
+        time.sleep(2)
+        process.send_signal(number)
+        said = process.stderr.read().strip().splitlines()
+        assert process.wait(30) == 130
+    assert said == ["Stopped. What has been done is kept: the same command goes on from there."]
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_a_training_that_is_ended_while_it_prepares_says_what_is_kept(tmp_path, env, number):
+    write_subtitles(tmp_path / "film.srt", scenes=4000)
+    args = command("train", tmp_path / "film.srt", "--bot", tmp_path / "my.bot", "--budget", "5m")
+    with running(args, env) as process:
+        wait_for(process, "reading")
+        process.send_signal(number)
+        said = process.stderr.read()
+        assert process.wait(30) == 130
+    assert "nothing of it is kept: the same command begins anew" in said
+    assert not (tmp_path / "my.bot").exists()
+
+
+def test_a_closed_terminal_is_nothing_to_what_was_begun_with_nohup(tmp_path, env):
+    write_subtitles(tmp_path / "film.srt", scenes=400)
+    args = ["nohup", *command("corpus", "prepare", tmp_path / "film.srt", "--out", tmp_path / "out", "--workers", 1)]
+    with running(args, env) as process:
+        wait_for(process, "reading")
+        process.send_signal(signal.SIGHUP)
+        assert "Done:" in process.stderr.read()
+        assert process.wait(30) == 0
+
+
+def test_a_preparation_on_a_terminal_shows_no_share_but_its_own(tmp_path, env):
+    write_subtitles(tmp_path / "film.srt", scenes=2000)
+    args = command("corpus", "prepare", tmp_path / "film.srt", "--out", tmp_path / "out", "--workers", 1)
+    with Terminal(args, env) as terminal:
+        shown = ""
+        while "Done:" not in shown:
+            assert select.select([terminal.descriptor], [], [], 30)[0], shown
+            shown += os.read(terminal.descriptor, 65536).decode(errors="replace")
+    assert "reading: " in shown
+    assert " 0%" not in shown
+    assert "━" not in shown

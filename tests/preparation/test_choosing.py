@@ -1,6 +1,7 @@
 """What is chosen, by columns and hashes in pieces, is what a dictionary in memory would choose."""
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,22 +64,27 @@ def write(folder, shards, near):
     shares=st.sampled_from([(0.04, 0.0), (0.3, 0.3), (0.5, 0.4)]),
     partition=st.sampled_from([2, 5, 2**19]),
     chunk=st.sampled_from([1, 3, 2**18]),
+    most=st.sampled_from([1, 2, 256]),
+    one=st.sampled_from([False, False, False, True]),
 )
 def test_what_is_chosen_is_what_a_dictionary_would_choose(
-    documents, order, held, off, near, cap, shares, partition, chunk
+    documents, order, held, off, near, cap, shares, partition, chunk, most, one
 ):
     data = DataSettings(
         without=",".join(off), near_duplicates=near, reply_cap=cap, valid_share=shares[0], test_share=shares[1]
     )
     rules = Rules.of(data)
+    units = {"unit": HASHES[2]} if one else {}
+    documents = [[replace(row, document=rank, **units) for row in rows] for rank, rows in enumerate(documents)]
     held = None if held is None else min(held, len(documents))  # documents from this one on are a corpus held out
     corpora = [0 if held is None or rank < held else 1 for rank in range(len(documents))]
     shards = shared_out(list(enumerate(documents)), corpora, order)
     numbers = iter(range(sum(map(len, documents))))
     ordinals = [[next(numbers) for _ in rows] for rows in documents]
     out = None if held is None else {number for numbers in ordinals[held:] for number in numbers}
-    wanted, frequent = naive_choice([row for rows in documents for row in rows], out, data, rules)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(similar, "HELD", most)
+        wanted, frequent = naive_choice([row for rows in documents for row in rows], out, data, rules)
         patch.setattr(partitions, "PARTITION", partition)
         patch.setattr(partitions, "CHUNK", chunk)
         patch.setattr(columns, "GATHERED", chunk)

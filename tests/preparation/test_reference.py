@@ -9,10 +9,11 @@ from s2sbot.plugins import Plugins
 from s2sbot.preparation import merging, plan
 from s2sbot.settings import DataSettings
 from s2sbot.text import Corpus, open_corpus
+from s2sbot.text.films import film_of
 from s2sbot.text.packed import Packed
 from s2sbot.text.pairing import previous_exchanges
 from s2sbot.text.quality import exchange_keys, hash_of, plain, signature
-from s2sbot.text.reading import CorpusReport, film_of, read_corpus
+from s2sbot.text.reading import CorpusReport, read_corpus
 from s2sbot.text.rules import Rules
 from s2sbot.text.tokenizer import SEP, encode_source
 
@@ -59,7 +60,7 @@ def naive(corpora, valid, data, plugins, tokenizers):
             for exchange in document.exchanges:
                 held |= {len(found)} if out else set()
                 found.append((corpus.name, number, exchange, unit_of(exchange, document, groups)))
-    rows = [compared(exchange, unit, rules) for _, _, exchange, unit in found]
+    rows = [compared(exchange, unit, rules, (name, number)) for name, number, exchange, unit in found]
     fates, _ = naive_choice(rows, held if valid else None, data, rules)
     return {side: packed([each for each, fate in zip(found, fates, strict=True) if fate == side], tokenizers, data)
             for side in ("train", "valid", "test")}  # fmt: skip
@@ -86,11 +87,11 @@ def unit_of(exchange, document, groups):
     return hash_of(groups[exchange.dialogue] if groups else film_of(document.name))
 
 
-def compared(exchange, unit, rules):
+def compared(exchange, unit, rules, document):
     source, target = plain(exchange.source), plain(exchange.target)
     key, reply = exchange_keys(source, target)
     numbers = tuple(signature(source, target)) if rules.near_duplicates else ()
-    return Given(unit, key, reply, exchange.dialogue is None, numbers)
+    return Given(unit, key, reply, exchange.dialogue is None, numbers, document)
 
 
 def packed(found, tokenizers, data):

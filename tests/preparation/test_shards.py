@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s2sbot import Dialogue, Exchange, Origin, Turn
-from s2sbot.preparation import columns, lines, merging
+from s2sbot.preparation import columns, lines, merging, shards
 from s2sbot.preparation.choosing import LEFT_OUT, SIDES
 from s2sbot.preparation.facts import SHOWN, Facts, Sampling, described
 from s2sbot.preparation.lines import Row, rows_of
@@ -295,3 +295,13 @@ def test_of_many_held_out_rows_those_with_the_lowest_draws_are_shown():
     whole.add(facts)
     assert [draw for draw, _ in whole.held_out] == list(range(1, 2 * SHOWN, 2))
     assert whole.held_out[0][1] == described(row._replace(source="One two three.", line=1), ("a",))
+
+
+def test_how_long_it_takes_is_said_when_that_is_known(monkeypatch):
+    """Done, and the seconds that have passed: neither the first two seconds nor the first two percent tell the rest."""
+    steps = [(10, 1.0), (50, 1.5), (100, 2.0), (500, 5.0), (19, 10.0)]
+    times = iter([0.0, *(seconds for _, seconds in steps)])
+    monkeypatch.setattr(shards.time, "monotonic", lambda: next(times))
+    said = [event.message for event in shards._told("reading", (done for done, _ in steps), 1000, 1, "bytes")]
+    assert [message.partition("/s")[2] for message in said] == ["", "", ", 18 s left", ", 5 s left", ""]
+    assert [message.split(",")[0] for message in said] == [f"reading: {done / 1000:.0%}" for done, _ in steps]

@@ -1,11 +1,15 @@
 """Of a cue only what is said stays."""
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s2sbot import clean_line, split_speakers, strip_markup
-from s2sbot.text.cleaning import is_credit, recurring_labels, take_label
+from s2sbot.text.cleaning import is_credit, recurring_labels, split_labels, take_label
+
+LINES = st.text(st.sampled_from(list("ab AB5.!?:-–—\n\t[]()♪>,\"'”éЯ\u00ad{}")))
 
 
 def is_subsequence(short, long):
@@ -106,6 +110,9 @@ def test_clean_line(raw, said):
         ("- It fell. -5 degrees.", ["It fell. -5 degrees."]),
         ("-- and so on", ["-- and so on"]),
         ("a well-known man", ["a well-known man"]),
+        ("-5 degrees.", ["-5 degrees."]),
+        ("-5 degrees\nor so.", ["-5 degrees\nor so."]),
+        ("-5 degrees?\n-6.", ["5 degrees?", "6."]),
         ("-", []),
         ("", []),
         (" \n ", []),
@@ -115,13 +122,34 @@ def test_split_speakers(raw, parts):
     assert split_speakers(raw) == parts
 
 
-LINES = st.text(st.sampled_from(list("ab AB5.!?:-–—\n\t[]()♪>,\"'”éЯ\u00ad{}")))
+@pytest.mark.parametrize(
+    ("raw", "parts"),
+    [
+        ("ANN: Hi.\nBEN: Ho.", ["ANN: Hi.", "BEN: Ho."]),
+        ("ANN: Hi,\nyou two.\nBEN: Ho.", ["ANN: Hi,\nyou two.", "BEN: Ho."]),
+        ("Anna: Hi.\nWell: Ho.", ["Anna: Hi.\nWell: Ho."]),
+        ("and so you get-- PROFESSOR: Yes.", ["and so you get-- ", "PROFESSOR: Yes."]),
+        ("Is it? Anna: Yes. BEN: No.", ["Is it? ", "Anna: Yes. ", "BEN: No."]),
+        ("at 10:45 PM: that was it", ["at 10:45 PM: that was it"]),
+        ("Hi.", ["Hi."]),
+        ("", [""]),
+    ],
+)
+def test_split_labels(raw, parts):
+    assert split_labels(raw, {"Anna"}) == parts
+
+
+@given(st.one_of(LINES, st.text(st.sampled_from(list("AN: .\nab-")))))
+def test_split_labels_loses_no_letter_and_is_as_good_as_cut_already(text):
+    parts = split_labels(text, {"Ab"})
+    assert "".join("".join(parts).split()) == "".join(text.split())
+    assert [each for part in parts for each in split_labels(part, {"Ab"})] == parts
 
 
 @given(st.one_of(LINES, st.text()))
 def test_clean_line_never_invents_text(text):
     said = clean_line(text)
-    assert is_subsequence("".join(said.split()), "".join(text.split()))
+    assert is_subsequence(unicodedata.normalize("NFD", "".join(said.split())), unicodedata.normalize("NFD", text))
     assert said == " ".join(said.split())
 
 
@@ -144,6 +172,14 @@ def test_split_speakers_never_invents_nor_loses_a_word(text):
         ("字幕组 出品", True),
         ("If you go to example.org slash films you will find it", False),
         ("I translated the letter by hand.", False),
+        ("Deutsche Untertitel von Max", True),
+        ("Subtítulos de Juan", True),
+        ("timing: xeno", True),
+        ("Translation: you're fired.", False),
+        ("Corrections: none.", False),
+        ("C'est une adaptation de Hamlet.", False),
+        ("La traducción de la Biblia.", False),
+        ("est juste une traduction de la définition", False),
         ("He lived by the sea.", False),
         ("Stop it.No way.", False),
         ("", False),
@@ -157,5 +193,9 @@ def test_names_before_colons_count_when_they_recur():
     assert recurring_labels(["Anna: Hi.", "- Anna: Ho.", "Anna: Hu.", "Ben: Ha."]) == {"Anna"}
     assert recurring_labels(["Anna: hi."] * 3 + ["and: Hi."] * 3 + ["Anna: 5."] * 3) == frozenset()
     assert recurring_labels(["教授：你好"] * 3) == {"教授"}
+    listen = ["Listen: I love you."] * 3
+    assert recurring_labels([*listen, *["Yes."] * 297]) == {"Listen"}
+    assert recurring_labels([*listen, *["Yes."] * 298]) == frozenset()
+    assert recurring_labels(["Anna: Hi.\nBen: Ho."] * 3) == {"Anna", "Ben"}
     assert take_label("教授：你好", {"教授"}) == ("你好", "教授")
     assert take_label("教授：你好") == ("教授：你好", None)

@@ -167,9 +167,20 @@ def test_a_pair_is_repaired_before_it_is_one_line(tmp_path, read):
 def test_uneven_sides_name_the_line(tmp_path, read):
     (tmp_path / "train.de").write_text("eins\nzwei\n")
     (tmp_path / "train.en").write_text("one\ntwo\nthree\n")
-    with pytest.raises(CorpusError, match="the source side of train ends after line 2") as raised:
+    cause = "the source side of train ends after line 2, the other goes on; both must have the same lines"
+    with pytest.raises(CorpusError, match=cause):
         read(tmp_path / "train", source="de", target="en")
-    assert "same lines" in raised.value.hint
+
+
+def test_uneven_sides_are_skipped_by_name_and_none_of_their_pairs_is_believed(tmp_path, read):
+    for name, count in (("good", 3), ("bad", 2)):
+        (tmp_path / f"{name}.de").write_text("eins\nzwei\ndrei\n"[: 5 * count])
+        (tmp_path / f"{name}.en").write_text("one\ntwo\nthree\n")
+    documents, report = read(tmp_path, source="de", target="en")
+    assert [document.name for document in documents] == ["good"]
+    [skipped] = report.skipped
+    assert skipped.name == "bad"
+    assert "both must have the same lines" in skipped.cause
 
 
 def test_a_missing_side_and_a_missing_language_are_errors(tmp_path):
@@ -408,3 +419,60 @@ def test_what_a_file_lost_is_counted_and_the_rest_is_read(tmp_path, read):
     assert ("Hi.", "Bye.") in lines(documents)
     assert sum(report.lost.values()) == 1
     assert report.skipped == []
+
+
+def prepared(folder):
+    """Make a folder look like what a preparation leaves."""
+    (folder / "tokenizer").mkdir(parents=True)
+    for name in ("data.json", "card.json", "tokenizer/words.tsv", "valid.jsonl"):
+        (folder / name).write_text('{"source": "Held", "target": "out."}\n')
+
+
+def test_what_was_prepared_is_read_neither_by_itself_nor_in_a_folder(tmp_path, read):
+    prepared(tmp_path / "films" / "deep" / "out")
+    (tmp_path / "films" / "deep" / "a.srt").write_text(SRT)
+    (tmp_path / "films" / "deep" / "data.json").write_text("{}")
+    for path in (tmp_path / "films", tmp_path / "films" / "**" / "*"):
+        documents, report = read(path)
+        assert lines(documents) == [("Hello.", "Hi.")]
+        skipped = {one.name: one.cause for one in report.skipped}
+        assert skipped.pop("deep/out/") == "written by an earlier preparation"
+        assert skipped.keys() == {"deep/data.json"}
+    with pytest.raises(CorpusError, match="out is prepared already") as raised:
+        open_corpus(tmp_path / "films" / "deep" / "out")
+    assert "s2sbot train" in raised.value.hint
+
+
+def test_folders_that_say_themselves_what_they_are_must_be_named(tmp_path, read):
+    for name in ("ferry", "pairs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.srt").write_text(SRT)
+        (tmp_path / name / "corpus.toml").write_text("")
+    with pytest.raises(CorpusError, match=r"corpus\.toml of their own: .*ferry, .*pairs") as raised:
+        read(tmp_path)
+    assert "name each" in raised.value.hint
+    assert lines(read(tmp_path / "ferry")[0]) == [("Hello.", "Hi.")]
+
+
+THREE_LANGUAGES = (
+    '<tmx version="1.4"><header srclang="en"/><body><tu>'
+    + "".join(f'<tuv xml:lang="{each}"><seg>{each}</seg></tuv>' for each in ("en", "de", "fr"))
+    + "</tu></body></tmx>"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "wanted"),
+    [
+        ({"train.de": "eins\n", "train.en": "one\n"}, True),
+        ({"a.tmx": THREE_LANGUAGES}, True),
+        ({"train.de": "eins\n", "other.en": "one\n"}, False),
+        ({"a.md": "eins\n", "a.jpg": "one\n"}, False),
+    ],
+)
+def test_of_two_languages_the_hint_asks_which(tmp_path, read, files, wanted):
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(CorpusError, match="nothing to learn from") as raised:
+        read(tmp_path)
+    assert ("--source LANGUAGE --target LANGUAGE" in raised.value.hint) == wanted

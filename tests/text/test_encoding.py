@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from s2sbot import Lost, decode_text
 from s2sbot.text import encoding as module
-from s2sbot.text.encoding import CHUNK, LONGEST_LINE, repair, text_lines
+from s2sbot.text.encoding import CHUNK, LONGEST_LINE, text_lines
+from s2sbot.text.mojibake import repair
 
 ROOT = Path(__file__).parents[2]
 SUBS = ROOT.parent / "shared" / "data" / "subs"

@@ -82,8 +82,64 @@ def test_a_sentence_may_be_longer_than_a_turn_of_whole_ones():
 def test_a_long_turn_that_goes_on_is_cut_where_its_last_sentence_begins():
     first, second = "One sentence " + "which is long " * 8 + "ends.", "And another"
     assert turns((0, 1, f"{first} {second}"), (1, 2, "goes on.")) == [[first, f"{second} goes on."]]
+    parts = first.split(" ", 6)
+    begun = [
+        (place, place + 1, part) for place, part in enumerate([*parts[:-1], f"{parts[-1]} {second}", "goes", "on."])
+    ]
+    [dialogue] = cues_to_dialogues([Cue(*each) for each in begun], "f")
+    assert dialogue.turns == (Turn(first, None, 0), Turn(f"{second} goes on.", None, 6))
     short = "It ends. And another"
     assert turns((0, 1, short), (1, 2, "goes on.")) == [[f"{short} goes on."]]
+
+
+def test_a_sentence_that_is_cut_off_begins_when_its_first_cue_does():
+    long = "It is a long sentence that has some " * 4 + "words."
+    cues = [
+        Cue(0, 1, f"{long} It"),
+        Cue(1, 2, f"goes on. {long} So"),
+        Cue(2, 3, "does"),
+        Cue(3, 4, "this. It"),
+        Cue(4, 5, "ends."),
+    ]
+    [dialogue] = cues_to_dialogues(cues, "f")
+    assert dialogue.turns == (
+        Turn(long, None, 0),
+        Turn(f"It goes on. {long}", None, 0),
+        Turn("So does this. It ends.", None, 1),
+    )
+
+
+def test_who_speaks_while_another_cue_is_shown_is_another():
+    assert turns((0, 4, "I never said"), (1, 2, "Look out!"), (4, 5, "that.")) == [
+        ["I never said", "Look out!", "that."]
+    ]
+    assert turns((0, 1.2, "I never said"), (1, 2, "that.")) == [["I never said that."]]
+    rolling = [(2 * number, 2 * number + 3, "The captain" if number % 2 else "went home.") for number in range(60)]
+    assert turns(*rolling[1:]) == [["The captain went home."] * 29 + ["The captain"]]
+
+
+def test_a_note_over_several_cues_is_taken_off():
+    assert turns((0, 1, "[He goes"), (1, 2, "to the door"), (2, 3, "and out] Hello."), (3, 4, "Hi.")) == [
+        ["Hello.", "Hi."]
+    ]
+    assert turns((0, 1, "Oh. (He goes"), (1, 2, "away) Hi.")) == [["Oh.", "Hi."]]
+    assert turns((0, 1, "So sad :("), (1, 2, "(he goes) Hi.")) == [["So sad :( Hi."]]
+    assert turns((0, 1, "(He goes"), (9, 10, "away) Hi.")) == [["(He goes", "away) Hi."]]
+
+
+def test_two_labels_in_one_cue_are_two_speakers():
+    assert turns((0, 1, "ANN: Who is it?\nBEN: Me."), (1, 2, "ANN: Oh.\nBEN: Yes.")) == [
+        ["Who is it?", "Me.", "Oh.", "Yes."]
+    ]
+
+
+def test_an_effect_of_many_frames_is_one_sign_and_what_is_said_in_its_style_is_said():
+    spoken = [said(f"Line {number}.", number, style="Main") for number in range(40)]
+    frames = [said("BAKERY", 5 + number / 24, style="Main", mark="positioned") for number in range(90)]
+    signs = [said(f"Shop {number}", 9, style="Main", mark="positioned") for number in range(60)]
+    texts, counts = rule_counts(*spoken, *frames, *signs)
+    assert texts == [cue.text for cue in spoken]
+    assert counts["signs"] == 150
 
 
 def test_one_named_speaker_is_one_turn():

@@ -1,4 +1,4 @@
-"""Documents are read whatever their readers do, reports add up, and versions of a film are known by their names."""
+"""Documents are read whatever their readers do, and reports add up."""
 
 import hashlib
 import os
@@ -14,77 +14,7 @@ from s2sbot.errors import CorpusError
 from s2sbot.text import Corpus, Rules
 from s2sbot.text.archives import Archives
 from s2sbot.text.documents import Document, Part
-from s2sbot.text.reading import CorpusReport, DocumentReport, film_of, fit_exchanges, read_corpus, read_document
-
-
-@pytest.mark.parametrize(
-    ("name", "film"),
-    [
-        ("Film.srt", "Film"),
-        ("Film.en.srt", "Film"),
-        ("Film.eng.ass", "Film"),
-        ("Film.pt-BR.vtt", "Film"),
-        ("Film.zh_Hant.srt", "Film"),
-        ("Film_en.ass", "Film"),
-        ("Film-de.vtt", "Film"),
-        ("Film.v2.srt", "Film"),
-        ("Film.en.v2.srt", "Film"),
-        ("Film.en.forced.srt", "Film"),
-        ("Film.sdh.EN.SRT", "Film"),
-        ("Film.de.srt.gz", "Film"),
-        ("Film (1994).de.srt", "Film (1994)"),
-        ("Film.1994.1080p.x264-GROUP.en.srt", "Film.1994.1080p.x264-GROUP"),
-        ("Mr. Who.srt", "Mr. Who"),
-        ("Mr. Who", "Mr. Who"),
-        ("north/Film.en.srt", "north/Film"),
-        ("films.zip/north/Film.en.srt", "films.zip/north/Film"),
-        ("xml/en/1994/110912/1.xml.gz", "1994/110912"),
-        ("xml/de/1994/110912/22.xml", "1994/110912"),
-        ("OpenSubtitles/raw/en/1994/110912/1.xml", "1994/110912"),
-        ("2.xml.gz", "2"),
-        ("1994/110912/1.txt", "1994/110912/1"),
-        ("en.srt", "en"),
-        (".srt", ".srt"),
-        ("", "."),
-    ],
-)
-def test_versions_of_a_film_have_one_name(name, film):
-    assert film_of(name) == film
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("Show.S01E01.en.srt", "Show.S01E02.en.srt"),
-        ("Show.S01.E01.srt", "Show.S01.E02.srt"),
-        ("Show.1x01.srt", "Show.1x02.srt"),
-        ("talk.101.srt", "talk.102.srt"),
-        ("Film.cd1.srt", "Film.cd2.srt"),
-        ("north/Film.srt", "south/Film.srt"),
-        ("xml/en/1994/110912/1.xml.gz", "xml/en/1994/110913/1.xml.gz"),
-        ("xml/en/1994/110912/1.xml.gz", "xml/en/1995/110912/1.xml.gz"),
-    ],
-)
-def test_other_films_have_other_names(one, other):
-    assert film_of(one) != film_of(other)
-
-
-STEM = st.text("abcXYZ019 ()'", min_size=4, max_size=12).filter(lambda stem: stem == stem.strip())
-LANGUAGE = st.sampled_from(["", ".en", ".de", ".eng", ".pt-BR", ".EN"])
-VERSION = st.sampled_from(["", ".v2", ".forced", ".sdh"])
-ENDING = st.sampled_from([".srt", ".ass", ".vtt", ".SRT", ".sub", ".xml", ".srt.gz", ".ttml"])
-FOLDER = st.sampled_from(["", "north/", "a.zip/x.y/"])
-
-
-@given(STEM, FOLDER, st.tuples(LANGUAGE, VERSION, ENDING), st.tuples(LANGUAGE, VERSION, ENDING))
-def test_a_film_keeps_its_name_in_all_languages_versions_and_formats(stem, folder, one, other):
-    assert film_of(folder + stem + "".join(one)) == film_of(folder + stem + "".join(other)) == folder + stem
-
-
-@given(st.text(st.characters(codec="utf-8"), max_size=60))
-def test_every_name_has_a_film(name):
-    assert film_of(name)
-
+from s2sbot.text.reading import CorpusReport, DocumentReport, fit_exchanges, read_corpus, read_document
 
 # readers
 

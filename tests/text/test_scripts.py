@@ -53,9 +53,22 @@ def test_where_both_are_in_as_many_lines_it_is_the_first():
 
 def test_cues_of_two_kinds_are_two_languages_too():
     texts = ("你好", "Hello.", "再见", "Goodbye.", "好")
-    assert kept(*texts) == (["你好", "再见", "好"], 2)
-    assert kept(*texts, languages=("en",)) == (["Hello.", "Goodbye."], 3)
-    assert kept("你好", "再见", "好", "Hello.") == (["你好", "再见", "好", "Hello."], 0)
+    said_twice = [
+        Cue(number // 2 * 2.0 + 0.1 * (number % 2), number // 2 * 2 + 1.5, each) for number, each in enumerate(texts)
+    ]
+
+    def kept_of(cues, *languages):
+        found, lost = one_script(cues, languages)
+        return [cue.text for cue in found], lost
+
+    assert kept_of(said_twice) == (["你好", "再见", "好"], 2)
+    assert kept_of(said_twice, "en") == (["Hello.", "Goodbye."], 3)
+    assert kept_of(said_twice[:1] + said_twice[2:4] + said_twice[4:]) == (["你好", "再见", "Goodbye.", "好"], 0)
+
+
+def test_two_speakers_of_two_languages_both_stay():
+    texts = ("Привет.", "Hello.", "Пока.", "Goodbye.", "Да.")
+    assert kept(*texts) == (list(texts), 0)
 
 
 def test_lines_without_letters_stay():
