@@ -74,6 +74,7 @@ _ROLES: Final = ("role", "from")
 _BREAKS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAID: Final = frozenset(["system", "developer", "tool", "function", "function_call", "observation"])
 """Roles of messages that nobody says; a speaker of such a name, as of a booking system, does speak."""
+_CALLS: Final = ("tool_calls", "function_call")
 _PAIRS: Final = (
     ("source", "target"),
     ("prompt", "completion"),
@@ -121,7 +122,8 @@ def _turns(values: object, key: str) -> list[Turn]:
         if any(isinstance(role, str) and role.lower() in _UNSAID for role in roles):
             continue
         found = next((name for name in _TEXTS if name in fields), None)
-        text = None if found is None else _text(fields[found])
+        calls = any(call in fields for call in _CALLS)  # beside a call the content may be left out
+        text = _text(fields[found]) if found is not None else "" if calls else None
         if text is None:
             raise ValueError(f"turn {number} has no text")
         speaker = next((_label(fields[name]) for name in _SPEAKERS if name in fields), None)
@@ -169,18 +171,19 @@ class Jsonl:
     """Reads an object a line, or one array of objects: dialogues, messages with roles, or pairs."""
 
     def sniff(self, head: bytes, name: str) -> float:
-        """Look for turns or pairs in what of the first lines, or of the array, is whole."""
+        """Look for turns or pairs in what of the first lines, or of the array, is whole: half of it may be odd."""
         found: list[Dialogue | Exchange | Lost] = []
         first, stream = first_character(io.BytesIO(head))
         with suppress(ValueError, RecursionError):  # the head of a file breaks off
-            if first == "{":
-                lines = list(islice(text_lines(stream), LOOKED_AT))
-                found += _json_lines(lines[:-1] or lines, name)
-            elif first == "[":
+            if first == "[":
                 found += (_item(value, name, 1) for value in islice(_first_values(head), LOOKED_AT))
+            elif b"{" in head:
+                found += _json_lines(islice(text_lines(stream), LOOKED_AT), name)
+                if len(found) > 1 and isinstance(found[-1], Lost) and not head.rstrip(b"\0").endswith((b"\n", b"\r")):
+                    found.pop()  # the line in which the head breaks off
         good = sum(not isinstance(item, Lost) for item in found)
         if good or first not in ("{", "["):
-            return 0.9 if good and good >= 0.8 * len(found) else 0.0
+            return 0.9 if good and good >= 0.5 * len(found) else 0.0
         # one dialogue may be longer than what is looked at
         return 0.6 if len(found) < 2 and _BEGINNING.search(head.replace(b"\0", b"").decode("utf-8", "replace")) else 0.0
 

@@ -6,13 +6,15 @@ import html
 import io
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import BinaryIO, Final, cast
 
 from s2sbot import Exchange, Lost, Origin, PairReader, Reader, decode_text, hookimpl, text_lines
 
 SNIFFED: Final = 8 * 2**10
 """Bytes that say whether a file has two columns."""
+ROWS: Final = 50
+"""Lines of them that are looked at."""
 _RETURNS: Final = re.compile(rb"\r+(\n?)")
 
 
@@ -59,12 +61,65 @@ def _text(line: str) -> str:
     return _ESCAPED.sub(lambda found: html.unescape(found[0]), line) if "&" in line else line
 
 
+_CODES: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "af am ar az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu he hi hr hu hy id is it ja ka "
+        "kk km kn ko ku la lt lv mk ml mn mr ms mt my nb ne nl nn no pa pl ps pt ro ru si sk sl so sq sr sv sw ta "
+        "te th tl tr uk ur uz vi yi zh afr ara aze bel ben bos bul cat ces cmn cym dan deu ell eng epo est eus fas "
+        "fin fra ger gla gle glg heb hin hrv hun hye ind isl ita jpn kat kaz kor lat lav lit mkd mon msa mya nld "
+        "nno nob nor pes pol por ron rus slk slv spa sqi srp swa swe tam tel tgl tha tur ukr urd uzb vie zho zsm",
+    )
+)
+_HEADINGS: Final = frozenset(
+    re.findall(
+        r"\w+",
+        "source target src tgt trg id sentence text translation afrikaans albanian arabic armenian azerbaijani "
+        "basque belarusian bengali bosnian bulgarian catalan chinese croatian czech danish dutch english esperanto "
+        "estonian finnish french galician georgian german greek hebrew hindi hungarian icelandic indonesian irish "
+        "italian japanese kazakh khmer korean latin latvian lithuanian macedonian malay mandarin mongolian "
+        "norwegian persian polish portuguese romanian russian serbian slovak slovenian somali spanish swahili "
+        "swedish tagalog tamil telugu thai turkish ukrainian urdu uzbek vietnamese welsh yiddish",
+    )
+)
+_NUMBER: Final = re.compile(r"\s*-?\d+(?:[.,]\d+)?\s*")
+
+
+def _is_heading(field: str) -> bool:
+    """Whether a field says what stands below it: `en`, `pt-BR`, `French`, `source`, `sentence1`, `src_text`."""
+    word = re.split(r"[-_\d]", field.strip(' "#'), maxsplit=1)[0]
+    # `It` and `No` begin with a capital letter because they are words
+    return word.lower() in _HEADINGS or (word.lower() in _CODES and word in (word.lower(), word.upper()))
+
+
+def _columns(rows: list[list[str]]) -> tuple[int, int]:
+    """Return which columns are the pair: the first two, or those behind the numbers that every row begins with."""
+    for numbers, pair in (((0, 2), (1, 3)), ((0,), (1, 2))):
+        wide = sum(len(row) > pair[1] for row in rows) >= max(1, 0.8 * len(rows))
+        if wide and all(_NUMBER.fullmatch(row[place]) for row in rows for place in numbers if place < len(row)):
+            return pair
+    return 0, 1
+
+
+def _layout(lines: list[tuple[int, str | Lost]]) -> tuple[int, int, int]:
+    """Return the number of the line that is a header, 0 where none is, and the columns of source and target."""
+    rows = [(number, line.split("\t")) for number, line in lines if isinstance(line, str) and line.strip()]
+    fields = [row for _, row in rows if len(row) > 1]
+    if len(fields) > 1 and fields[0] is rows[0][1] and not _NUMBER.fullmatch(fields[0][0]):
+        pair = _columns(fields[1:])
+        above = [fields[0][place] for place in pair if place < len(fields[0])]
+        # `no` and `no` are a word and its translation
+        if len(above) == 2 and all(map(_is_heading, above)) and (above[0] != above[1] or pair != (0, 1)):
+            return rows[0][0], *pair
+    return 0, *_columns(fields)
+
+
 class Tsv:
-    """Source, tab, target; further columns are passed over, and so are lines without both sides."""
+    """Source, tab, target; numbers in front, further columns and a header are passed over."""
 
     def sniff(self, head: bytes, name: str) -> float:
         """Look for tabs with text on both sides in most of the first lines."""
-        rows = [row for row in head[:SNIFFED].replace(b"\r", b"\n").split(b"\n") if row.strip(b" \0")][:50]
+        rows = [row for row in head[:SNIFFED].replace(b"\r", b"\n").split(b"\n") if row.strip(b" \0")][:ROWS]
         if sum(b"\t" in row for row in rows) < max(1, 0.8 * len(rows) - 1):  # the last one may be cut off
             return 0.0
         try:
@@ -72,22 +127,33 @@ class Tsv:
         except ValueError:
             return 0.0
         whole = text[: text.rfind("\n") + 1] or text
-        lines = [line for line in islice(whole.split("\n"), 50) if line.strip()]
+        lines = [line for line in islice(whole.split("\n"), ROWS) if line.strip()]
         good = sum(1 for line in lines if len([field for field in line.split("\t")[:2] if field.strip()]) == 2)
         if not lines or good < 0.8 * len(lines):
             return 0.0
         return 0.9 if name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else 0.7
 
     def read(self, stream: BinaryIO, name: str) -> Iterator[Exchange | Lost]:
-        """Yield an exchange for every line with two sides."""
-        for number, line in enumerate(_lines(stream), 1):
+        """Yield an exchange for every line with two sides; another one is lost, unless it is blank."""
+        lines = enumerate(_lines(stream), 1)
+        first: list[tuple[int, str | Lost]] = []
+        length = 0
+        for number, line in islice(lines, ROWS):
+            first.append((number, line))
+            length += 0 if isinstance(line, Lost) else len(line)
+            if length >= SNIFFED:
+                break
+        header, left, right = _layout(first)
+        for number, line in chain(first, lines):
             if isinstance(line, Lost):
                 yield line
                 continue
-            source, _, rest = line.partition("\t")
-            target = rest.partition("\t")[0]
-            if source.strip() and target.strip():
-                yield Exchange(_text(source), _text(target), origin=Origin(name, line=number))
+            fields = line.split("\t", right + 1)
+            if len(fields) > right and fields[left].strip() and fields[right].strip():
+                if number != header:
+                    yield Exchange(_text(fields[left]), _text(fields[right]), origin=Origin(name, line=number))
+            elif line.strip():
+                yield Lost("a row without text on a side" if len(fields) > 1 else "a row without a tab", number)
 
 
 class Moses:
@@ -99,7 +165,10 @@ class Moses:
         for number, (left, right) in enumerate(zip_longest(_lines(source), _lines(target)), 1):
             if left is None or right is None:
                 short = "source" if left is None else "target"
-                raise ValueError(f"the {short} side of {name} ends after line {number - 1}, the other side goes on")
+                raise ValueError(
+                    f"the {short} side of {name} ends after line {number - 1}, the other goes on; both must have the "
+                    "same lines"
+                )
             if isinstance(left, Lost):
                 yield Lost(f"source side: {left.cause}", number)
             elif isinstance(right, Lost):

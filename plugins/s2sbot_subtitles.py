@@ -16,6 +16,8 @@ _EXACT = re.compile(r"(\d\d):(\d\d):(\d\d)[,.](\d\d\d) --> (\d\d):(\d\d):(\d\d)[
 _TIMES = re.compile(rf"[^\S\n]*(?:\d{{1,9}}[^\S\n]+)?{_STAMP}[^\S\n]*-->[^\S\n]*{_STAMP}(?![\w:;.,])")
 _TIMES_MEANT = re.compile(r"[^\S\n]*-?[\d.,;]*:[\d:.,; -]*-->|[^\n>]*-->[^\S\n]*-?\d{1,9}:\d{1,9}[:,.]\d")
 _SPACED = re.compile(r" ?([:.,;]) ?")
+_SIGNED = re.compile(r"^[^\S\n]*+(?:#(\d{1,9})|(\d{1,9})\.)[^\S\n]*+\n(?=\s*+[-\d][^\n>]*-->)", re.MULTILINE)
+_SIGNED_FIRST = re.compile(r"\s*(?:#\d{1,9}|\d{1,9}\.)[^\S\n]*\n")
 _SETTING = re.compile(r"[A-Za-z]\w*[:=]")
 _MARKED = re.compile(r"\\(?:p[1-9]|[kK][oft]?\s*\d|(?:pos|move|org|i?clip)\s*\(|fsc[xy]0(?!\d))")
 _SUNG = re.compile(r"\\[kK][oft]?\s*\d")
@@ -100,11 +102,12 @@ class Srt(SubtitleReader):
 
     def cues(self, text: str) -> _Found:
         """Yield what stands below each line of times; the number above the next one is none of it."""
+        text = _plainly_numbered(text)
         times: tuple[float, float] | None = None
-        lines, at, rest, number = _Lines(text), 0, "", ""
+        lines, count, at, rest, number = _Lines(text), _Count(), 0, "", ""
         for begin, end, following, behind in chain(_time_lines(text), [(len(text), 0, None, "")]):
-            body, above = _numbered(text, at, begin) if end else (_unnumbered(text[at:], number), "")
-            lost = body.find(f"\n\n{int(number) + 1}\n") if number and "\n\n" in body else -1
+            body, above = count.cut(text, at, begin) if end else (count.cut_last(text[at:], number), "")
+            lost = _without_times(body, number, above) if number and "\n\n" in body else -1
             if lost >= 0:
                 body = body[:lost]
             if times:
@@ -122,18 +125,68 @@ class Srt(SubtitleReader):
             times, at, rest, number = following, end + 1, behind, above
 
 
-def _numbered(text: str, at: int, begin: int) -> tuple[str, str]:
-    """Return what stands in front of a line of times, and the number directly above that line."""
-    body, _, above = text[at : max(at, begin - 1)].rpartition("\n")
-    above = above.strip()
-    return (body, above) if above.isdecimal() and len(above) < 10 else (text[at:begin], "")
+def _plainly_numbered(text: str) -> str:
+    """Return the text with `2` for the number `#2` or `2.` above the times, where nearly all cues are numbered so."""
+    if not _SIGNED_FIRST.match(text):
+        return text
+    plain, count = _SIGNED.subn(r"\1\2\n", text)
+    return plain if count >= 0.9 * sum(1 for _ in _time_lines(text)) else text
 
 
-def _unnumbered(body: str, number: str) -> str:
-    """Return the last text of a file without the number of a cue that is missing."""
-    before, line_end, last = body.rstrip().rpartition("\n")
-    cut = number and line_end and last.strip().isdecimal() and (not before or before.endswith("\n"))
-    return before if cut else body
+def _is_number(line: str) -> bool:
+    return line.isdecimal() and len(line) < 10
+
+
+def _without_times(body: str, number: str, above: str) -> int:
+    """Return where the cue behind `number` begins in its text, which is without times; -1 where there is none."""
+    following = int(number) + 1
+    # where the next times have that number, one that stands in the text is said
+    return -1 if above and int(above) == following else body.find(f"\n\n{following}\n")
+
+
+class _Count:
+    """Tells the numbers of cues from numbers that are said, by the count so far."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._spaced = False
+
+    def cut(self, text: str, at: int, begin: int) -> tuple[str, str]:
+        """Return what stands in front of a line of times, and the number above that line.
+
+        With blank lines between, it is a number where it stands alone and goes on with the count; and in any case where
+        the cue before is numbered so.
+        """
+        body, _, above = text[at : max(at, begin - 1)].rpartition("\n")
+        above = above.strip()
+        if above.isdecimal() and len(above) < 10:
+            self._last, self._spaced = above, False
+            return body, above
+        spaced, self._spaced = self._spaced, False
+        if above:
+            return text[at:begin], ""
+        before, line_end, found = body.rstrip().rpartition("\n")
+        found = found.strip()
+        if not _is_number(found):
+            return text[at:begin], ""
+        alone = (at == 0 or line_end) and not before.rpartition("\n")[2].strip()
+        if spaced or (alone and (at == 0 or self._goes_on(found))):
+            self._last, self._spaced = found, True
+            return before, found
+        if self._last:  # the count may begin again here, which the next number shows
+            self._last = found
+        return text[at:begin], ""
+
+    def cut_last(self, body: str, number: str) -> str:
+        """Return the last text of a file without the number of a cue that is missing."""
+        before, line_end, last = body.rstrip().rpartition("\n")
+        last = last.strip()
+        # where numbers stand apart from the times, so does the text, which may be a number
+        alone = bool(line_end) and not before.rpartition("\n")[2].strip() and (bool(before.strip()) or not self._spaced)
+        return before if number and alone and _is_number(last) and self._goes_on(last) else body
+
+    def _goes_on(self, number: str) -> bool:
+        return self._last != "" and int(number) == int(self._last) + 1
 
 
 _VOICE = re.compile(r"<v(?:\.[^\s<>]{0,200})?\s([^<>]{0,200})>|(</v>)")

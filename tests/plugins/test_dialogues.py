@@ -78,6 +78,15 @@ def test_messages_with_roles_of_which_some_are_not_said():
     )
 
 
+@pytest.mark.parametrize("call", ["tool_calls", "function_call"])
+@pytest.mark.parametrize("answer", [{"role": "tool"}, {"role": "function", "name": "weather", "content": {"a": 1}}])
+def test_calls_of_tools_and_their_answers_are_no_turns(call, answer):
+    said = [CHAT[1], {"role": "assistant", call: [{"id": "1"}]}, answer, CHAT[4]]
+    assert texts(one({"messages": said})) == ["What's the weather?", "Mild, 20 degrees."]
+    said[1]["content"] = "I will look."
+    assert texts(one({"messages": said})) == ["What's the weather?", "I will look.", "Mild, 20 degrees."]
+
+
 def test_sharegpt():
     said = [{"from": "system", "value": "x"}, {"from": "human", "value": "Hi."}, {"from": "gpt", "value": "Hello."}]
     assert one({"id": "a", "conversations": said}).turns == (Turn("Hi.", "human"), Turn("Hello.", "gpt"))
@@ -130,6 +139,7 @@ def test_origin_and_group_are_taken_over():
         ({"messages": [{"role": "system", "content": "x"}]}, "no turns"),
         ({"turns": ["Hi.", 3]}, "turn 2 has no text"),
         ({"turns": ["Hi.", {"speaker": "Ann"}]}, "turn 2 has no text"),
+        ({"messages": [{"role": "user", "content": "Hi."}, {"role": "assistant"}]}, "turn 2 has no text"),
         ({"turns": [{"text": {"a": 1}}]}, "turn 1 has no text"),
         ({"source": "a", "target": ""}, "'target' has no text"),
         ({"source": 3, "target": "a"}, "'source' has no text"),
@@ -275,6 +285,30 @@ def test_a_file_of_any_length_is_read_in_little_memory(array):
 )
 def test_json_is_known_by_content(data):
     assert Jsonl().sniff(data[: 2**16], "x") > 0.5
+
+
+@pytest.mark.parametrize("odd", [b"{broken", b"5", b'{"bogus": 1}', b'"words"', b"# words", b"\xff"])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("end", [b"", b"\n"])
+@pytest.mark.parametrize("many", [3, 1000])
+def test_an_odd_line_does_not_hide_what_the_others_are(odd, place, end, many):
+    lines = [b'{"turns": ["Hi.", "Hello."]}'] * many
+    lines[place] = odd
+    data = b"\n".join(lines) + end
+    assert Jsonl().sniff(data[: 2**13], "x") == 0.9
+    found = read(data)
+    assert [item.line for item in found if isinstance(item, Lost)] == [place + 1]
+    assert len(found) == many
+
+
+def test_half_of_the_lines_may_be_odd_but_no_more():
+    good = b'{"turns": ["Hi."]}\n'
+    for data in (b"5\n" + good, good + b"5\n", (b"{broken\n" + good) * 6, b"\n5\n\n" + good.rstrip()):
+        assert Jsonl().sniff(data, "x") == 0.9
+    for data in (b"5\n{}\n" + good, good + b"5\n5\n", b"# words\n```\n" + good + b"```\n"):
+        assert Jsonl().sniff(data, "x") == 0
+    assert Jsonl().sniff(b'[5, {"turns": ["Hi."]}]', "x") == 0.9
+    assert Jsonl().sniff(b'[5, 5, {"turns": ["Hi."]}]', "x") == 0
 
 
 @pytest.mark.parametrize(

@@ -44,10 +44,10 @@ ANDROID_ITEMS = [
         (
             Turn("Are you there?", "Ann", 0.0),
             Turn("Yes: always.\nAnd I have\nthree lines.\nWhy?", "Bob Ross", 60.0),
-            Turn("Happy new year!", "Ann", 300.0),
         ),
         Origin("chat.txt", line=2),
     ),
+    Dialogue((Turn("Happy new year!", "Ann", 300.0),), Origin("chat.txt", line=8)),
     Dialogue(
         (Turn("Good morning.", "Bob Ross", 38700.0), Turn("Morning!", "Ann", 38760.0)), Origin("chat.txt", line=9)
     ),
@@ -82,10 +82,9 @@ def test_android():
 
 def test_ios():
     assert whatsapp(IOS) == [
-        Dialogue(
-            (Turn("Bist du da?", "Ann", 0.0), Turn("Ja.", "Bob", 60.0), Turn("Gut,  !", "Ann", 120.0)),
-            Origin("chat.txt", line=2),
-        )
+        Dialogue((Turn("Bist du da?", "Ann", 0.0),), Origin("chat.txt", line=2)),
+        Dialogue((Turn("Ja.", "Bob", 60.0),), Origin("chat.txt", line=4)),
+        Dialogue((Turn("Gut,  !", "Ann", 120.0),), Origin("chat.txt", line=7)),
     ]
 
 
@@ -118,6 +117,11 @@ def test_ios():
         ("[31/12/20 21:15:00] ", "[31/12/20 21:16:00] "),
         ("\ufeff31.12.20, 21:15 - ", "31.12.20, 21:16 - "),
         ("٣١/١٢/٢٠٢٠, ٩:١٥ م - ", "٣١/١٢/٢٠٢٠, ٩:١٦ م - "),
+        ("٣١\u200f/١٢\u200f/٢٠٢٠، ٩:١٥ م - ", "٣١\u200f/١٢\u200f/٢٠٢٠، ٩:١٦ م - "),
+        ("\u200f[٣١\u200f/١٢\u200f/٢٠٢٠، ٩:١٥:٠٠ م] ", "[٣١\u200f/١٢\u200f/٢٠٢٠،\u200f ٩:١٦:٠٠ م] "),
+        ("۲۰۲۰/۱۲/۳۱،\u200f ۹:۱۵ ب.ظ. - ", "۲۰۲۰/۱۲/۳۱،\u200f ۹:۱۶ ب.ظ. - "),
+        ("۲۰۲۰/۱۲/۳۱،\u061c ۲۱:۱۵ - ", "۲۰۲۰/۱۲/۳۱،\u061c ۲۱:۱۶ - "),
+        ("३१/१२/२०२०, २१:१५ - ", "३१/१२/२०२०, २१:१६ - "),
     ],
 )
 def test_layouts_of_a_moment(first, second):
@@ -195,6 +199,17 @@ def test_silence_cuts():
         "<Anhang: 00000012-PHOTO.jpg>",
         "IMG-20201231-WA0001.jpg (file attached)",
         "IMG-20201231-WA0001.jpg (Datei angehängt)",
+        "PTT-20201231-WA0001.opus (αρχείο συνημμένο)",
+        "STK-20201231-WA0001.WEBP (ekli dosya)",
+        f"{LRM}00000012-PHOTO-2020-12-31-21-15-03.jpg (file attached)",
+        f"{LRM}the year's accounts.pages (attaché)",
+        "The year's accounts 5.30.pdf (file attached)",
+        "Rechnung vom 5. Mai.docx (Datei angehängt)",
+        f"{LRM}<anything at all>",
+        f"<Media omitted> {LRM}<This message was edited>",
+        "<Media omessi>",
+        "<Arquivo de mídia oculto>",
+        "<省略多媒體檔案>",
         "This message was deleted",
         "This message was deleted.",
         "You deleted this message",
@@ -209,16 +224,53 @@ def test_silence_cuts():
         "https://example.org/watch?v=1",
         "www.example.org",
         "location: https://maps.google.com/?q=1,2",
-        "Messages and calls are end-to-end encrypted. No one outside of this chat can read them.",
+        "Live location shared",
+        "Waiting for this message. This may take a while.",
+        "Bob Ross.vcf (file attached)",
+        f"{LRM}Bob Ross.vcf (file attached)",
+        "POLL:\nWhen?\nOPTION: Mon (0 votes)\nOPTION: Tue: late (1 vote)",
+        "POLL: When? OPTION: Mon (0 votes)",
+        f"{LRM}POLL:\nWhen?\n{LRM}OPTION: Mon ({LRM}0 votes)\n",
+        "UMFRAGE:\nWann?\n\nOPTION: Mo (12 Stimmen)",
+        "SONDAGE :\nQuand ?\nOPTION : lundi (0 vote)",
+        "ENCUESTA:\n¿Cuándo?\nOPCIÓN: El lunes (0 votos)",
         f"{LRM}POLL:",
-        "null",
+        "@491701234567",
         "",
         " ",
     ],
 )
-def test_what_nobody_wrote(text):
-    chat = f"31.12.20, 21:15 - Ann: Hi.\n31.12.20, 21:16 - Bob: {text}\n31.12.20, 21:17 - Bob: Ho.\n"
-    assert turns(whatsapp(chat)) == [("Ann", "Hi."), ("Bob", "Ho.")]
+@pytest.mark.parametrize("speaker", ["Ann", "Bob"])
+def test_what_has_no_text_ends_a_dialogue(text, speaker):
+    chat = f"31.12.20, 21:15 - Ann: Hi.\n31.12.20, 21:16 - {speaker}: {text}\n31.12.20, 21:17 - Bob: Ho.\n"
+    assert [turns([item]) for item in whatsapp(chat)] == [[("Ann", "Hi.")], [("Bob", "Ho.")]]
+
+
+def test_no_turn_goes_on_and_nothing_is_answered_across_what_has_no_text():
+    said = ["Ann: Kommst du heute?", "Bob: Ja, klar!", "Ann: <Medien ausgeschlossen>", "Bob: Schön"]
+    said += ["Ann: Diese Nachricht wurde gelöscht", "Bob: Was war das?", "Ann: Nichts"]
+    found = whatsapp("".join(f"31.12.20, 21:15 - {line}\n" for line in said))
+    assert [[turn.text for turn in item.turns] for item in found] == [
+        ["Kommst du heute?", "Ja, klar!"],
+        ["Schön"],
+        ["Was war das?", "Nichts"],
+    ]
+    assert [item.origin.line for item in found] == [1, 4, 6]
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        "Messages and calls are end-to-end encrypted. Tap to learn more.",
+        "Cem joined using this group's invite link",
+        'Ann changed the subject from "a: b" to "c"',
+        f"Cem: {LRM}Cem joined using this group's invite link",
+        f"~{NARROW}Ann: {LRM}~{NARROW}Ann changed the subject to “Us”",
+    ],
+)
+def test_what_nobody_sent_ends_none(notice):
+    chat = f"31.12.20, 21:15 - Ann: Hi.\n31.12.20, 21:16 - {notice}\n31.12.20, 21:17 - Bob: Ho.\n"
+    assert [turns([item]) for item in whatsapp(chat)] == [[("Ann", "Hi."), ("Bob", "Ho.")]]
 
 
 @pytest.mark.parametrize(
@@ -233,10 +285,40 @@ def test_what_nobody_wrote(text):
         (f"Hecho {LRM}<Se editó este mensaje.>", "Hecho"),
         (f"Our cat {LRM}<attached: 1-PHOTO.jpg>", "Our cat"),
         ("<Media omitted>\nOur cat", "Our cat"),
+        (f"Our cat {LRM}<attached: 1-PHOTO.jpg> {LRM}<This message was edited>", "Our cat"),
+        (f"Valmis {LRM}<Tätä viestiä muokattiin>", "Valmis"),
+        ("Fertig <Diese Nachricht wurde bearbeitet.>", "Fertig"),
+        ("is it x <y or z>", "is it x <y or z>"),
+        ("a <b and c", "a <b and c"),
+        ("<sighs loudly>", "<sighs loudly>"),
+        ("<sigh>", "<sigh>"),
+        ("so <Media omitted>", "so <Media omitted>"),
+        ("We meet at 5.30 (or later)", "We meet at 5.30 (or later)"),
+        ("Yes, it costs 3.50 (too much)", "Yes, it costs 3.50 (too much)"),
+        ("5.30 (or later)", "5.30 (or later)"),
+        ("example.com (the new one)", "example.com (the new one)"),
+        ("https://example.com/a.jpg (look)", "https://example.com/a.jpg (look)"),
+        ("look at notes.txt (the second one)", "look at notes.txt (the second one)"),
+        ("I am at home.Ok (really)", "I am at home.Ok (really)"),
+        ("home.Ok (really)", "home.Ok (really)"),
         ("IMG-1.jpg (file attached)\nOur cat", "Our cat"),
         ("Hi @491701234567 there", "Hi  there"),
         ("me@1234567.org", "me@1234567.org"),
         ("Time: 12:30", "Time: 12:30"),
+        ("null", "null"),
+        ("Waiting for this message all day", "Waiting for this message all day"),
+        ("Location shared", "Location shared"),
+        ("location: https://example.org/room", "location: https://example.org/room"),
+        *[
+            (honest, honest)
+            for honest in (
+                "I read that WhatsApp is end-to-end encrypted and nobody else can read along.",
+                "Messages and calls are end-to-end encrypted. No one outside of this chat can read them.",
+                "Ich weiß, das ist Ende-zu-Ende-verschlüsselt, aber trotzdem lieber nicht hier.",
+                "POLL: who comes?",
+                "Well: when?\nOption: Monday (2 votes)",
+            )
+        ],
         ("\u202bשלום\u202c", "שלום"),
         ("👩\u200d👩", "👩\u200d👩"),
         ("1/1/21 is the day", "1/1/21 is the day"),
@@ -269,8 +351,9 @@ def test_what_cannot_be_read_is_lost():
     chat = "cut off\nhere\n31.12.20, 21:15 - Ann: Hi.\n31.02.21, 21:15 - Bob: No such day.\n1.1.21, 00:10 - Bob: Ho.\n"
     assert whatsapp(chat) == [
         Lost("text before the first message", 1),
+        Dialogue((Turn("Hi.", "Ann", 0.0),), Origin("chat.txt", line=3)),
         Lost("there is no such date", 4),
-        Dialogue((Turn("Hi.", "Ann", 0.0), Turn("Ho.", "Bob", 10500.0)), Origin("chat.txt", line=3)),
+        Dialogue((Turn("Ho.", "Bob", 10500.0),), Origin("chat.txt", line=5)),
     ]
 
 
@@ -355,21 +438,23 @@ def test_a_dialogue_of_large_messages_is_cut_sooner():
 def test_a_message_without_end_is_lost_and_those_around_it_are_read():
     chat = "31.12.20, 21:15 - Ann: Hi.\n31.12.20, 21:16 - Bob: Long.\n" + "word\n" * LARGEST_MESSAGE
     assert whatsapp(f"{chat}31.12.20, 21:17 - Ann: Ho.\n") == [
+        Dialogue((Turn("Hi.", "Ann", 0.0),), Origin("chat.txt", line=1)),
         Lost(f"a message of more than {LARGEST_MESSAGE} characters", 2),
-        Dialogue((Turn("Hi.\nHo.", "Ann", 0.0),), Origin("chat.txt", line=1)),
+        Dialogue((Turn("Ho.", "Ann", 120.0),), Origin("chat.txt", line=LARGEST_MESSAGE + 3)),
     ]
     text = "[31.12.20 21:15] Ann\nHi.\n\n[31.12.20 21:16] Bob\n" + "word\n" * LARGEST_MESSAGE
-    [lost, dialogue] = discord(f"{text}\n[31.12.20 21:17] Ann\nHo.\n")
+    [first, lost, second] = discord(f"{text}\n[31.12.20 21:17] Ann\nHo.\n")
     assert lost == Lost(f"a message of more than {LARGEST_MESSAGE} characters", 4)
-    assert turns([dialogue]) == [("Ann", "Hi.\nHo.")]
+    assert turns([first, second]) == [("Ann", "Hi."), ("Ann", "Ho.")]
 
 
 @pytest.mark.parametrize(("damage", "cause"), [(b"caf\xe9", "not UTF-8"), (b"x" * 2 * LONGEST_LINE, "longer than")])
 def test_a_line_that_is_lost_is_told_wherever_it_stands(damage, cause):
-    chat = "31.12.20, 21:15 - Ann: Où ?\n".encode() * 9 + damage + "\n31.12.20, 21:16 - Bob: Là.\n".encode()
-    lost, dialogue = whatsapp(chat)
+    chat = "31.12.20, 21:15 - Ann: Où ?\n".encode() * 9 + damage + "\nhm\n31.12.20, 21:16 - Bob: Là.\n".encode()
+    first, lost, second = whatsapp(chat)
     assert (lost.line, lost.cause[:9]) == (10, cause[:9])
-    assert dialogue.turns[-1].text == "Là."
+    # whose line "hm" is, and what "Là." answers, only the lost line knows
+    assert turns([first, second]) == [("Ann", "\n".join(["Où ?"] * 9)), ("Bob", "Là.")]
     rows = TABLE.replace("Hm.", "Là.").encode().replace(b'",\nhere', b'"\n' + damage + b"\nhere")
     items = discord(rows)
     assert [(item.line, item.cause[:9]) for item in items if isinstance(item, Lost)] == [(3, cause[:9])]
@@ -393,7 +478,24 @@ def test_the_order_of_dates_is_that_of_the_first_messages(monkeypatch):
 @pytest.mark.parametrize("reader", [WhatsApp, Discord])
 @pytest.mark.parametrize(
     "piece",
-    ["\n", " ", "[", "<", "<a ", "@\u2068", ":a", "•", "x.y (", "31.12.20, 21:15 - ", "https://", "=", "p. m. "],
+    [
+        "\n",
+        " ",
+        "[",
+        "<",
+        "AB: ",
+        "www. ",
+        "https://www.",
+        "<a ",
+        "@\u2068",
+        ":a",
+        "•",
+        "x.y (",
+        "31.12.20, 21:15 - ",
+        "https://",
+        "=",
+        "p. m. ",
+    ],
 )
 def test_hostile_text_takes_no_time(reader, piece):
     begin = "31.12.20, 21:15 - A: " if reader is WhatsApp else "[31.12.20 21:15] A\n"
@@ -404,13 +506,12 @@ def test_hostile_text_takes_no_time(reader, piece):
 
 NAMES = st.text(st.characters(categories=["L"]), min_size=1, max_size=9).filter(lambda name: name == name.strip())
 WORDS = st.lists(st.text(st.characters(categories=["L"]), min_size=1, max_size=9), min_size=1, max_size=5).map(" ".join)
-SAID = WORDS.filter(lambda words: words.lower() != "null")
 FORMATS = st.sampled_from(
     ["%d.%m.%y, %H:%M - ", "[%d.%m.%Y, %H:%M:00] ", "%Y-%m-%d %H:%M - ", "%m/%d/%y, %I:%M %p - ", "%d/%m/%Y %H:%M - "]
 )
 
 
-@given(st.lists(st.tuples(NAMES, SAID, st.integers(0, 40 * 60)), min_size=1), FORMATS)
+@given(st.lists(st.tuples(NAMES, WORDS, st.integers(0, 40 * 60)), min_size=1), FORMATS)
 def test_printed_chats_are_read_back(messages, layout):
     now = datetime(2021, 1, 13)  # a 13th is no month, so that the order is known
     text, expected, last = f"{now.strftime(layout)}A notice\n", [], None
@@ -491,7 +592,6 @@ Exported 6 message(s)
 DIALOGUES = [
     ("ann#1234", "Are you there?", 0.0),
     ("Bob", "Yes, always.\n[12:00] is no message", 60.0),
-    ("ann#1234", "Happy new year!", 240.0),
 ]
 
 
@@ -541,10 +641,43 @@ TABLE = table(
 
 
 def test_discord_text():
-    first, second = discord(TEXT)
+    first, second, third = discord(TEXT)
     assert [(turn.speaker, turn.text, turn.start) for turn in first.turns] == DIALOGUES
     assert first.origin == Origin("chat.txt", line=7)
-    assert [(turn.speaker, turn.text) for turn in second.turns] == [("Bob", "Good morning.")]
+    assert second.turns == (Turn("Happy new year!", "ann#1234", 240.0),)
+    assert [(turn.speaker, turn.text) for turn in third.turns] == [("Bob", "Good morning.")]
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "dialogues"),
+    [
+        ("", {"attachments": [{"url": "https://cdn.discordapp.com/a.png"}]}, 2),
+        ("https://tenor.com/view/1", {}, 2),
+        ("<:smile:1>", {}, 2),
+        ("Playing a song", {"author": {"name": "bot", "isBot": True}}, 2),
+        ("Done", {"author": {"name": "bot", "isBot": True}, "type": "20"}, 2),
+        ("Started a call that lasted 5 minutes.", {"type": "Call"}, 2),
+        (5, {}, 2),
+        ("Joined the server.", {"type": "GuildMemberJoin"}, 1),
+        ("Pinned a message.", {"type": "ChannelPinnedMessage"}, 1),
+        ("Changed the channel name: us", {"type": "ChannelNameChange"}, 1),
+    ],
+)
+def test_nothing_is_answered_across_what_has_no_text_in_discord(content, more, dialogues):
+    items = discord(export(message("A dog!"), message(content, "cem", **more), message("Nice photo", "bob")))
+    assert turns(items) == [("ann", "A dog!"), ("bob", "Nice photo")]
+    assert sum(isinstance(item, Dialogue) for item in items) == dialogues
+
+
+@pytest.mark.parametrize(
+    ("content", "dialogues"), [("", 2), ("Started a call.", 2), ("Joined the server.", 1), ("Pinned a message.", 1)]
+)
+def test_nothing_is_answered_across_what_has_no_text_in_tables_and_text(content, dialogues):
+    said = [("ann", "A dog!"), ("cem", content), ("bob", "Nice photo")]
+    rows = table(*(["1", name, "2020-12-31T21:15:03Z", text, "", ""] for name, text in said))
+    lines = "".join(f"[31.12.2020 21:15] {name}\n{text}\n\n" for name, text in said)
+    assert len(discord(rows)) == len(discord(lines)) == dialogues
+    assert turns(discord(rows)) == turns(discord(lines)) == [said[0], said[2]]
 
 
 @pytest.mark.parametrize(
@@ -640,7 +773,7 @@ def test_messages_that_cannot_be_read_are_lost():
 
 def test_files_that_break_off_are_read_up_to_there():
     items = discord(JSON[: JSON.index("Joined")])
-    assert items[0] == Lost("breaks off: the file breaks off", 3)
+    assert items[-1] == Lost("breaks off: the file breaks off", 3)
     assert turns(items) == [("ann", "Are you there?"), ("bob", "Yes, always.")]
     items = discord(TABLE[: TABLE.index("Hm.")])
     assert [item.cause for item in items if isinstance(item, Lost)] == ["breaks off: unexpected end of data"]

@@ -24,11 +24,84 @@ def read_pair(source, target):
 
 
 def test_source_tab_target_with_their_line():
-    data = b"one\teins\n\nno tab\n \tempty\nempty\t\nthree\tdrei\tnote\n"
+    data = b"one\teins\n \t \nno tab\n \tempty\nempty\t\nthree\tdrei\tnote\n"
     assert list(Tsv().read(io.BytesIO(data), "x.tsv")) == [
         Exchange("one", "eins", origin=Origin("x.tsv", line=1)),
+        Lost("a row without a tab", 3),
+        Lost("a row without text on a side", 4),
+        Lost("a row without text on a side", 5),
         Exchange("three", "drei", origin=Origin("x.tsv", line=6)),
     ]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "en\tfr",
+        "EN\tFR",
+        "eng\tfra",
+        "en-GB\tpt_BR",
+        "source\ttarget",
+        "SRC\tTGT",
+        "src_text\ttrg_text",
+        "English\tFrench",
+        "sentence1\tsentence2",
+        '"en"\t"fr"\t"score"',
+        "# source\ttarget\tscore",
+        "\nen\tfr",
+    ],
+)
+def test_a_header_is_no_exchange(header):
+    data = f"{header}\nbread\tpain\nen\tfr\n".encode()
+    assert Tsv().sniff(data, "x") > 0.5
+    assert read(data) == [("bread", "pain"), ("en", "fr")]
+
+
+@pytest.mark.parametrize(
+    "row", ["no\tno", "It\tEs", "En\tin", "a\tb", "id card\ttext", "English people\tFrench", "en\tbread", "12\ttarget"]
+)
+def test_a_first_row_of_words_is_an_exchange(row):
+    assert read(f"{row}\nbread\tpain\n".encode()) == [tuple(row.split("\t")), ("bread", "pain")]
+    assert read(f"bread\tpain\n{row}\n".encode()) == [("bread", "pain"), tuple(row.split("\t"))]
+
+
+def test_a_row_alone_is_no_header_and_lines_without_a_tab_are_lost_above_one():
+    assert read(b"en\tfr\n") == [("en", "fr")]
+    found = list(Tsv().read(io.BytesIO(b"words\nen\tfr\nbread\tpain\n"), "x"))
+    assert found[0] == Lost("a row without a tab", 1)
+
+
+@pytest.mark.parametrize("header", ["", "id\ten\tfr\n", "\tsource\ttarget\n", "sentence_id\tEnglish\tFrench\tnote\n"])
+@pytest.mark.parametrize("numbers", [["1", "2", "3"], ["-0.5", "1,25", "3 "]])
+def test_numbers_in_front_are_passed_over(header, numbers):
+    rows = zip(numbers, ["bread\tpain\tnote", "7\tsept", "no\tnon"], strict=True)
+    data = header + "".join(f"{number}\t{row}\n" for number, row in rows) + "4\twithout\n5\n"
+    many = "".join(f"{number}\tbread\tpain\n" for number in range(99))
+    found = list(Tsv().read(io.BytesIO((data + many).encode()), "x"))
+    assert [(item.source, item.target) for item in found if isinstance(item, Exchange)] == [
+        ("bread", "pain"),
+        ("7", "sept"),
+        ("no", "non"),
+        *[("bread", "pain")] * 99,
+    ]
+    lost = [item for item in found if isinstance(item, Lost)]
+    line = 4 + bool(header)
+    assert lost == [Lost("a row without text on a side", line), Lost("a row without a tab", line + 1)]
+
+
+def test_exports_of_tatoeba():
+    data = "".join(f"{n}\tLet's go {n}.\t{n + 9}\tAllons-y {n}.\n" for n in range(99)).encode()
+    assert read(data) == [(f"Let's go {n}.", f"Allons-y {n}.") for n in range(99)]
+    numbers = b"id\ttext\tid\ttext\n1276\t3\t2\tTrois\n1277\tHi!\t5\tSalut !\n"
+    assert read(numbers) == [("3", "Trois"), ("Hi!", "Salut !")]
+    assert read(b"Go.\tVa !\tCC-BY 2.0 #1\n12\t13\tCC-BY\n") == [("Go.", "Va !"), ("12", "13")]
+
+
+def test_numbers_in_some_rows_are_a_side():
+    assert read(b"1\tone\tx\nthree\tdrei\ty\n") == [("1", "one"), ("three", "drei")]
+    assert read(b"1\tone\n2\ttwo\n") == [("1", "one"), ("2", "two")]
+    later = b"1\tone\tx\n" * 60 + b"word\ttwo\ty\n"  # beyond what is looked at
+    assert read(later) == [("one", "x")] * 60 + [("two", "y")]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

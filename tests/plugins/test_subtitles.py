@@ -120,6 +120,85 @@ def test_odd_subrip(text, texts):
     assert [cue.text for cue in read(Srt, text)] == texts
 
 
+SAID = ["Good evening.", "2", "Who is\nthere?", "- Me.\n- Oh.", "7", "7", "42", "One\nor two.", "10"]
+
+
+@pytest.mark.parametrize("sign", ["{}", "#{}", "{}.", " {} "])
+@pytest.mark.parametrize("first", [0, 1, 2, 95])
+@pytest.mark.parametrize("form", ["{}\n{}\n{}\n\n", "{}\n\n{}\n{}\n\n", "{}\n \n{}\n{}\n", "{}\n\n{}\n\n{}\n\n"])
+def test_numbers_apart_from_the_times_are_not_said(form, first, sign):
+    text = "".join(form.format(sign.format(n), TIMES, words) for n, words in enumerate(SAID, first))
+    assert [cue.text for cue in read(Srt, text)] == SAID
+
+
+def test_subrip_with_a_blank_line_below_every_line():
+    text = "".join(f"{n}\n{TIMES}\n{words}\n\n" for n, words in enumerate(SAID, 1))
+    for blank in ("\n", "\n\t\n"):
+        cues = read(Srt, text.replace("\n", f"\n{blank}"))
+        assert [[line for line in cue.text.split("\n") if line.strip()] for cue in cues] == [
+            words.split("\n") for words in SAID
+        ]
+    assert [cue.text for cue in read(Srt, "\n\n" + text.replace("\n", "\n\n"))][:2] == SAID[:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "texts"),
+    [
+        (f"5\n\n{TIMES}\nHi.\n\n9\n\n{TIMES}\n2\n\n9\n\n{TIMES}\nHo.\n", ["Hi.", "2", "Ho."]),  # all numbered so
+        (f"5\n\n{TIMES}\nHi.\n9\n\n{TIMES}\nHo.\n", ["Hi.", "Ho."]),
+        (f"1\n{TIMES}\nHi.\n\n2\n\n{TIMES}\nHo.\n", ["Hi.", "Ho."]),  # the count goes on
+        (f"1\n{TIMES}\n\n2\n\n{TIMES}\nHo.\n", ["Ho."]),
+        (f"1\n{TIMES}\nHi.\n\n42\n\n{TIMES}\nHo.\n", ["Hi.\n\n42", "Ho."]),  # said
+        (f"1\n{TIMES}\nHow old?\n2\n\n{TIMES}\nHo.\n", ["How old?\n2", "Ho."]),
+        (f"1\n{TIMES}\n2\n\n{TIMES}\nHo.\n", ["2", "Ho."]),
+        (f"1\n\n{TIMES}\n\nHow old?\n\n2\n\n2\n\n{TIMES}\n\nHo.\n", ["How old?\n\n2", "Ho."]),
+        (f"1\n\n{TIMES}\nHi.\n\n2\n{TIMES}\nHo.\n\n42\n\n{TIMES}\nSo.\n", ["Hi.", "Ho.\n\n42", "So."]),
+        (f"2024\n\n{TIMES}\nHi.\n\n{TIMES}\nHo.\n\n42\n\n{TIMES}\nSo.\n", ["Hi.", "Ho.\n\n42", "So."]),
+        (f"{TIMES}\n\n1\n\n{TIMES}\n\n2\n\n{TIMES}\n\n3\n", ["1", "2", "3"]),
+        (
+            f"7\n{TIMES}\nHi.\n\n1\n\n{TIMES}\nHo.\n\n2\n\n{TIMES}\nSo.\n\n3\n\n{TIMES}\nNo.\n",
+            ["Hi.\n\n1", "Ho.", "So.", "No."],  # the count begins again
+        ),
+        (f"1\n\n{TIMES}\n\nHi.\n\n2\n\n{TIMES}\n\n42\n", ["Hi.", "42"]),  # the last one
+        (f"1\n\n{TIMES}\n\nHi.\n\n2\n\n{TIMES}\n\n3\n", ["Hi.", "3"]),
+        (f"1\n\n{TIMES}\n\nHi.\n\n2\n", ["Hi."]),
+        (f"1\n{TIMES}\nHow old?\n\n42\n", ["How old?\n\n42"]),
+        (f"#1\n{TIMES}\nHi.\n#3\n{TIMES}\nHo.\n{TIMES}\nSo.\n", ["Hi.\n#3", "Ho.", "So."]),  # not all
+        (f"{TIMES}\n2.\n\n{TIMES}\n#3\n{TIMES}\nSo.\n", ["2.", "#3", "So."]),
+        (f"1\n{TIMES}\n2.\n\n2\n{TIMES}\n#3\n\n3\n{TIMES}\nSo.\n", ["2.", "#3", "So."]),
+    ],
+)
+def test_a_number_apart_from_the_times_is_said_unless_it_goes_on_with_the_count(text, texts):
+    assert [cue.text for cue in read(Srt, text) if isinstance(cue, Cue)] == texts
+
+
+def test_what_subrip_with_blank_lines_loses():
+    text = (
+        f"1\n\n{TIMES}\n\nHi.\n\n2\n\nNo times.\n\n3\n\n00:00:xx,000 --> 00:00:04,000\n\nlost\n\n4\n\n{TIMES}\n\nHo.\n"
+    )
+    assert read(Srt, text) == [
+        Cue(1.0, 2.0, "Hi."),
+        Lost("a cue without times", 7),
+        Lost("times that cannot be read", 13),
+        Cue(1.0, 2.0, "Ho."),
+    ]
+
+
+@pytest.mark.timeout(10)
+def test_numbers_and_blank_lines_take_no_time():
+    for text in (
+        "2\n\n" * 10**5,
+        "\n" * 10**6,
+        "#2\n" + " \n" * 10**5,
+        "1.\n" * 10**5,
+        " " * 10**6,
+        "2." + " " * 10**6,
+    ):
+        for start in ("1\n", "#1\n", ""):
+            assert read(Srt, f"{start}{TIMES}\nHi.\n{text}\n{text}\n{TIMES}\nHo.\n")[-1] == Cue(1.0, 2.0, "Ho.")
+            assert read(Srt, f"{start}{text}\n{TIMES}\nHi.\n2\n\n{TIMES}\nHo.\n")[-1] == Cue(1.0, 2.0, "Ho.")
+
+
 def test_what_subrip_loses():
     text = f"A film\n\n1\n{TIMES}\nHi.\n\n2\nNo times.\n\n3\n00:00:xx,000 --> 00:00:04,000\nlost\n\n4\n{TIMES}\nHo.\n"
     text += "\n5\n00:00:05,000 -->\nlost too\n\n6\n --> 00:00:06,000\nlost too\n"
