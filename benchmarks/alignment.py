@@ -27,7 +27,7 @@ import numpy as np
 import pysubs2
 
 from s2sbot.plugins import Plugins
-from s2sbot.text.alignment import AlignedPair, TimeMap, align, find_time_map
+from s2sbot.text.alignment import AlignedPair, TimeMap, align, find_alignment, find_time_map
 from s2sbot.text.archives import Archives
 from s2sbot.text.dialogue import Cue
 from s2sbot.text.documents import Document, find_documents
@@ -291,12 +291,20 @@ def report(folder: Path, languages: Sequence[str], every: int) -> None:
         for least in THRESHOLDS:
             good = [right for right, score in everything if score >= least]
             print(f"{least:14.2f} {len(good) / len(everything):17.3f} {sum(good) / len(good):12.4f}")
-    means = []
-    for number, episode in enumerate(held):
-        other = held[(number + 3) % len(held)]
-        pairs = align(read_episode(folder / f"{episode}.en.ass"), read_episode(folder / f"{other}.de.ass"))
-        means.append(float(np.mean([pair.score for pair in pairs])) if pairs else 0.0)
-    print(f"\nunrelated episodes: mean score at most {max(means):.3f}")
+    report_strangers(folder, held)
+
+
+def report_strangers(folder: Path, held: Sequence[str]) -> None:
+    """Print how far two episodes look like one."""
+    episodes = sorted({path.name.split(".")[0] for path in folder.glob("*.ass")})
+    found = [
+        find_alignment(read_episode(folder / f"{episode}.en.ass"), read_episode(folder / f"{other}.de.ass"))
+        for episode in held
+        for other in [episodes[(episodes.index(episode) + 3) % len(episodes)]]
+    ]
+    means = [float(np.mean([pair.score for pair in one.pairs])) for one in found if one.pairs]
+    kinship = max(one.kinship for one in found)
+    print(f"\nunrelated episodes: mean score at most {max(means):.3f}, kinship at most {kinship:.2f}")
 
 
 def report_speed(folder: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from ..errors import CorpusError, S2SBotError
+from .options import Place
 
 if TYPE_CHECKING:
     from ..text.alignment import AlignedPair, Alignment, TimeMap
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["align"]
 
-LEAST_GOOD = 0.05
-"""Share of pairs with a score of a half or more, below which two files are taken for two films (docs/alignment.md)."""
 SHOWN = 20
 _LANGUAGE = re.compile(r"\.([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})?)$")
 
@@ -69,11 +68,9 @@ def _offset(ctx: click.Context, param: click.Parameter, value: str) -> float | N
 
 
 @click.command(no_args_is_help=True)
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option(
-    "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Default: standard output."
-)
+@click.argument("source", type=Place())
+@click.argument("target", type=Place())
+@click.option("--out", metavar="FILE", type=Place(dir_okay=False), help="A new file; - is standard output, as without.")
 @click.option(
     "--min-score", type=click.FloatRange(0.0, 1.0), default=0.5, show_default=True, help="Leave out pairs below this."
 )
@@ -108,9 +105,12 @@ def align(
       s2sbot corpus align english.zip german.zip --min-score 0.8 --out pairs.tsv
       s2sbot corpus align talks talks --languages en fr --json
     """
-    from ..files import write_atomically
+    from ..files import refuse_existing, write_atomically
     from ..text.alignment import TimeMap
 
+    out = None if out == Path("-") else out
+    if out is not None:
+        refuse_existing(out)
     films, account = _find_films(source, target, languages)
     wish = _Wish(min_score, None if offset is None else TimeMap(1.0, offset), len(films) > 1)
     if out is not None:
@@ -238,6 +238,7 @@ def _facts(film: _Film, cues: Sequence[list[Cue]], found: Alignment, kept: Seque
             }
             for piece in found.pieces
         ],
+        "kinship": round(found.kinship, 2),
         "pairs": len(kept),
         "mean_score": round(sum(pair.score for pair in kept) / len(kept), 4) if kept else 0.0,
         "below_min_score": len(found.pairs) - len(kept),
@@ -246,15 +247,14 @@ def _facts(film: _Film, cues: Sequence[list[Cue]], found: Alignment, kept: Seque
 
 
 def _refuse_strangers(film: _Film, facts: Mapping[str, Any], found: Alignment, wish: _Wish) -> None:
-    """Raise where the two files do not look like one film, unless every pair was asked for."""
-    good = sum(pair.score >= 0.5 for pair in found.pairs)
-    if wish.min_score == 0.0 and found.pairs:
-        return
-    if good <= LEAST_GOOD * len(found.pairs):
+    """Raise where the two files do not look like one film, unless their clock was given, or where no pair is left."""
+    from ..text.alignment import ONE_FILM
+
+    if found.kinship < ONE_FILM and wish.time_map is None:
         raise CorpusError(
-            f"{film.source.name} and {film.target.name} do not look like one film: "
-            f"{good} of {len(found.pairs)} pairs have a score of 0.5 or more",
-            "check that both are of the same film; --offset names their shift, --min-score 0 writes all pairs anyway",
+            f"{film.source.name} and {film.target.name} do not look like one film: on the best clock they fit about as "
+            f"on wrong ones (kinship {found.kinship:.1f}, of one film {ONE_FILM} or more)",
+            "check that both are of the same film; --offset SECONDS names their clock, and then they are paired anyway",
         )
     if not facts["pairs"]:
         raise CorpusError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -28,12 +28,14 @@ class Shard:
     """Documents of one corpus that are read one after another by one process.
 
     ranks  the place of each document among all documents of a preparation, in the order of their names
+    label  what stands before the names of its files, where another corpus has files of the same names
     """
 
     number: int
     corpus: int
     documents: tuple[Document, ...]
     ranks: tuple[int, ...]
+    label: str = ""
 
     @property
     def size(self) -> int:
@@ -88,6 +90,7 @@ def make_plan(
     skipped: list[tuple[int, Skipped]] = []
     names: list[str] = []
     stamp = _Stamp()
+    known: list[set[str]] = []
     for index, (_, corpus) in enumerate(ordered):
         documents = []
         for document in _without(corpus.documents(readers), corpus, own):
@@ -96,6 +99,7 @@ def make_plan(
             else:
                 documents.append(document)
         documents.sort(key=_place)
+        known.append({document.name for document in documents})
         first = len(names)
         for document in documents:
             names.append(document.name)
@@ -103,14 +107,25 @@ def make_plan(
         for group in _groups(list(enumerate(documents, first))):
             ranks, members = zip(*group, strict=True)
             shards.append(Shard(len(shards), index, members, ranks))
+    labels = _labels([corpus.path for _, corpus in ordered], known)
+    fingerprint.update(json.dumps(labels).encode())
     return Plan(
         tuple(corpus for _, corpus in ordered),
         tuple(held for held, _ in ordered),
-        tuple(shards),
+        tuple(dataclasses.replace(shard, label=labels[shard.corpus]) for shard in shards),
         tuple(skipped),
         tuple(names),
         fingerprint.hexdigest(),
     )
+
+
+def _labels(paths: Sequence[Path], names: Sequence[Set[str]]) -> tuple[str, ...]:
+    """Return as many last parts of each path as tell them apart, and a slash; nothing where no name is in two."""
+    if sum(map(len, names)) == len(set().union(*names)):
+        return ("",) * len(paths)
+    most = max(1, *(len(path.parts) for path in paths))
+    lengths = (tuple("/".join(path.parts[-length:]) + "/" for path in paths) for length in range(1, most + 1))
+    return next(labels for labels in lengths if len(set(labels)) == len(set(paths)))
 
 
 def _without(

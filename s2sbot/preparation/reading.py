@@ -99,7 +99,7 @@ def read_shard(
     described = {
         "reports": [report.to_dict() for report in reports],
         "rows": [report.exchanges for report in reports],
-        "files": list(writer.files),
+        "files": [f"{shard.label}{name}" for name in writer.files],
         "sizes": sizes,
     }
     # names and causes may come from a stranger's reader: what has no UTF-8 is written as a question mark, as in texts

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from s2sbot.cli.corpus_align import align
-from s2sbot.errors import CorpusError
+from s2sbot.errors import CorpusError, S2SBotError
 from s2sbot.plugins import Plugins
 from s2sbot.text import CorpusReport, Rules, open_corpus, read_corpus
 from s2sbot.text.archives import Archives
@@ -95,11 +95,27 @@ def test_the_rows_are_read_by_the_reader_of_pairs(run, film, tmp_path):
 
 def test_out_is_written_whole_or_not_at_all(run, film, tmp_path):
     assert run("film.en.srt", "film.de.srt", "--out", "pairs.tsv").stdout == ""
-    before = (tmp_path / "pairs.tsv").read_bytes()
     (tmp_path / "film.de.srt").write_bytes(b"\x00\x01")
-    run("film.en.srt", "film.de.srt", "--out", "pairs.tsv", code="error")
-    assert (tmp_path / "pairs.tsv").read_bytes() == before
+    run("film.en.srt", "film.de.srt", "--out", "more.tsv", code="error")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.de.srt", "film.en.srt", "pairs.tsv"]
+
+
+def test_nothing_takes_the_place_of_what_is_there(run, film, tmp_path):
+    (tmp_path / "link").symlink_to("film.de.srt")
+    before = (tmp_path / "film.de.srt").read_bytes()
+    for name in ("film.de.srt", "link"):
+        refused = CliRunner().invoke(align, ["film.en.srt", "film.de.srt", "--out", name]).exception
+        assert isinstance(refused, S2SBotError)
+        assert f"{name} is there already" in refused.message
+        assert refused.hint
+    assert (tmp_path / "film.de.srt").read_bytes() == before
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_dash_is_standard_output(run, film, tmp_path):
+    assert run("film.en.srt", "film.de.srt", "--out", "-").stdout == run("film.en.srt", "film.de.srt").stdout
+    assert not (tmp_path / "-").exists()
+    assert "empty path" in run("", "film.de.srt", code=2).output
 
 
 def test_json_has_the_account_and_the_pairs(run, film):
@@ -140,7 +156,8 @@ def test_two_films_are_refused(run, film, tmp_path):
     error = run("film.en.srt", "other.de.srt", code="error")
     assert "do not look like one film" in error.message
     assert "--offset" in error.hint
-    assert run("film.en.srt", "other.de.srt", "--min-score", 0).stdout.count("\n") > 0
+    assert run("film.en.srt", "other.de.srt", "--min-score", 0, code="error").message == error.message
+    assert run("film.en.srt", "other.de.srt", "--offset", 0, "--min-score", 0).stdout.count("\n") > 0
 
 
 def test_folders_are_paired_by_name(run, tmp_path):

@@ -224,3 +224,17 @@ def test_two_names_that_are_written_alike_have_an_order(plugins, tmp_path):
     assert names.names == ("a\\x07.srt", "a\\x07.srt", "films.zip/a.srt")
     paths = [document.parts[0].path for shard in names.shards for document in shard.documents]
     assert paths[:2] == sorted(paths[:2], key=str)
+
+
+def test_files_of_one_name_in_two_corpora_are_told_apart(plugins, tmp_path):
+    for place, word in (("one/films", "fog"), ("two/films", "rain")):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.srt").write_text(srt([f"Is {word} number {number} here?" for number in range(30)]))
+    made(tmp_path / "out", tmp_path / "one/films", tmp_path / "two/films", valid_share=0.3)
+    assert json.loads((tmp_path / "out" / "files.json").read_text()) == ["one/films/a.srt", "two/films/a.srt"]
+    held = [json.loads(line) for line in (tmp_path / "out" / "valid.jsonl").read_text().splitlines()]
+    assert held
+    assert all(("rain" in row["source"]) == (row["file"] == "two/films/a.srt") for row in held)
+    (tmp_path / "two/films/a.srt").rename(tmp_path / "two/films/b.srt")
+    made(tmp_path / "again", tmp_path / "one/films", tmp_path / "two/films", valid_share=0.3)
+    assert json.loads((tmp_path / "again" / "files.json").read_text()) == ["a.srt", "b.srt"]

@@ -187,7 +187,7 @@ def test_an_empty_side(sides):
 def test_one_cue_each():
     (pair,) = align([Cue(1, 3, "Good evening, Anselm.")], [Cue(1.1, 3.1, "Guten Abend, Anselm.")])
     assert cues_of([pair]) == [((0,), (0,))]
-    assert pair.score > 0.5
+    assert pair.score < 0.5, "one cue could be of any film"
 
 
 def test_times_that_are_no_numbers_are_left_over():

@@ -63,15 +63,16 @@ def test_a_film_that_somebody_else_timed_is_one_film(cues, names):
 def test_two_episodes_and_two_talks_are_not_one_film(cues, shared_data):
     chance = random.Random(4)
     for folder, ending in (("onepace", "*.ass"), ("3b1b", "*.srt")):
-        names = chance.sample(sorted(path.name for path in shared_data("subs", folder).glob(ending)), 9)
+        names = chance.sample(sorted(path.name for path in shared_data("subs", folder).glob(ending)), 6)
         for one, other in pairwise(names):
             if one.split(".")[0] != other.split(".")[0]:
                 assert find_alignment(cues(f"{folder}/{one}"), cues(f"{folder}/{other}")).kinship < ONE_FILM
 
 
-def test_an_opening_that_two_episodes_share_does_not_make_them_one(cues):
-    names = ("onepace/02_orange_town_01.es.ass", "onepace/02_orange_town_03.es.ass")
-    assert find_alignment(*map(cues, names)).kinship < 0.5 * ONE_FILM
+@pytest.mark.parametrize("names", [("02_orange_town_01", "02_orange_town_03"), ("03_syrup_village_03", "04_gaimon_01")])
+def test_an_opening_that_two_episodes_share_does_not_make_them_one(cues, names):
+    found = find_alignment(*(cues(f"onepace/{name}.es.ass") for name in names))
+    assert found.kinship < ONE_FILM
 
 
 def test_loose_times_alone_make_a_film_whose_pairs_score_as_they_are_right():
@@ -98,10 +99,10 @@ def test_the_least_score_has_no_say_in_what_is_one_film(shared_data):
 
 def test_marks_that_a_language_never_writes_are_no_evidence():
     english, thai = read_wording(["Who? Me!", "You."]), read_wording(["ใคร ฉัน", "คุณ!"])
-    left, right = leave_out_marks(english, thai)
-    assert left.questions.tolist() == right.questions.tolist() == [0.0, 0.0]
-    assert left.cries.tolist() == [1.0, 0.0]
-    assert right.cries.tolist() == [0.0, 1.0]
+    leave_out_marks(english, thai)
+    assert english.questions.tolist() == thai.questions.tolist() == [0.0, 0.0]
+    assert english.cries.tolist() == [1.0, 0.0]
+    assert thai.cries.tolist() == [0.0, 1.0]
 
 
 def test_a_language_that_writes_no_full_stops_has_no_open_sentences():

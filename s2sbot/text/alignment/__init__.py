@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .pairs import AlignedPair, Alignment, align, find_alignment, find_time_map
+from .pairs import ONE_FILM, AlignedPair, Alignment, align, find_alignment, find_time_map
 from .timing import Piece, TimeMap
 
-__all__ = ["AlignedPair", "Alignment", "Piece", "TimeMap", "align", "find_alignment", "find_time_map"]
+__all__ = ["ONE_FILM", "AlignedPair", "Alignment", "Piece", "TimeMap", "align", "find_alignment", "find_time_map"]

@@ -12,12 +12,15 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SharedWords", "Wording", "find_shared_words", "read_wording"]
+__all__ = ["SharedWords", "Wording", "find_shared_words", "leave_out_marks", "read_wording"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 _WORD: Final = re.compile(r"\d+|[^\W\d_]{3,}")
-_END: Final = re.compile(r"[.!?…。！？؟।:][\"'”’»«“)\]\s♪-]*$|[–—-]\s*$")
+_END: Final = re.compile(r"[.!?…。！？؟۔।:][\"'”’»«“)\]\s♪-]*$|[–—-]\s*$")
+_STOP: Final = re.compile(r"(?<!\.)[.。।۔](?!\.|\w)")
+_PUNCTUATED: Final = 0.05
+"""Share of cues with a full stop from which a cue that no mark closes goes on in the next."""
 _STEM: Final = 4
 """Letters that make two words cognates: the endings are each language's own (Simard, Foster & Isabelle 1992)."""
 _LONGEST_TEXT: Final = 2000
@@ -64,7 +67,9 @@ def read_wording(texts: Sequence[str]) -> Wording:
     """Return what can be compared of texts that stand in the order of time."""
     texts = [text[:_LONGEST_TEXT] for text in texts]
     closed = np.array([bool(_END.search(text.rstrip()[-12:])) for text in texts], np.bool_)
-    punctuated = len(texts) > 0 and closed.mean() > 0.15
+    # Japanese and Arabic subtitles have "?", "!" and "...", and none of them where a statement ends
+    stops = sum(bool(_STOP.search(text)) for text in texts)
+    punctuated = len(texts) > 0 and closed.mean() > 0.15 and stops > _PUNCTUATED * len(texts)
     return Wording(
         np.array([sum(map(str.isalnum, text)) for text in texts], np.float64),
         np.array([_count(text, "?？؟") for text in texts], np.float64),
@@ -72,6 +77,14 @@ def read_wording(texts: Sequence[str]) -> Wording:
         np.where(closed, 0.0, 1.0) if punctuated else np.zeros(len(texts)),
         tuple(_stems(text) for text in texts),
     )
+
+
+def leave_out_marks(left: Wording, right: Wording) -> None:
+    """Take out the question and exclamation marks that one of them never writes."""
+    for name in ("questions", "cries"):
+        if not (getattr(left, name).any() and getattr(right, name).any()):
+            for side in (left, right):
+                getattr(side, name)[:] = 0.0
 
 
 def _count(text: str, marks: str) -> int:

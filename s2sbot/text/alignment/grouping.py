@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from .evidence import SharedWords, Wording
 from .timing import Track
 
-__all__ = ["FEATURES", "SIZES", "Evidence", "Group", "Weights", "find_groups"]
+__all__ = ["FEATURES", "FEW", "SIZES", "Evidence", "Group", "Weights", "find_groups", "sum_evidence"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 SIZES: Final = tuple((a, b) for a in range(1, 5) for b in range(1, 5) if a + b <= 7)
 """How many cues of the source, and of the target, one group may hold."""
 FEATURES: Final = ("prior", "start", "end", "overlap", "length", "words", "questions", "cries", "open", "gap")
+FEW: Final = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1))
+"""Those that carry most of the evidence: enough where only the sum is asked for."""
 _REACH: Final = 12.0
 """Seconds that cues which translate each other may be apart."""
 _WIDEST: Final = 160
@@ -189,6 +191,26 @@ def find_groups(source: Track, target: Track, evidence: Evidence, *, skip: float
     Dynamic programming over cues done on both sides, as Gale & Church (1993) do over sentences, within a band along
     the clock, so that time and memory grow with the number of cues.
     """
+    (low, _, base), choice, _ = _solve(source, target, evidence, SIZES, skip)
+    yield from reversed(list(_walk_back(choice, low, base, evidence)))
+
+
+def sum_evidence(
+    source: Track, target: Track, evidence: Evidence, *, skip: float, sizes: Sequence[tuple[int, int]] = SIZES
+) -> Floats:
+    """Return the greatest sum that groups can have up to each source cue, [n + 1]; the last is that of all.
+
+    Groups of `sizes` alone are tried: `FEW` take half the time.
+    """
+    (_, _, base), _, value = _solve(source, target, evidence, sizes, skip)
+    sums: Floats = np.maximum.reduceat(value, base[:-1])
+    sums[-1] = value[base[-1] - 1]
+    return sums
+
+
+def _solve(
+    source: Track, target: Track, evidence: Evidence, sizes: Sequence[tuple[int, int]], skip: float
+) -> tuple[tuple[Integers, Integers, Integers], NDArray[np.int8], Floats]:
     low, high = _band(source, target)
     width = high - low + 1
     base = np.concatenate([[0], np.cumsum(width)])
@@ -197,9 +219,9 @@ def find_groups(source: Track, target: Track, evidence: Evidence, *, skip: float
     row = 0
     while row < len(width):
         stop = max(int(np.searchsorted(base, base[row] + _CHUNK, side="right")) - 1, row + 1)
-        _fill(value, choice, (low, high, base), range(row, stop), evidence, skip)
+        _fill(value, choice, (low, high, base), range(row, stop), evidence, sizes, skip)
         row = stop
-    yield from reversed(list(_walk_back(choice, low, base, evidence)))
+    return (low, high, base), choice, value[:-1]
 
 
 def _fill(
@@ -208,6 +230,7 @@ def _fill(
     band: tuple[Integers, Integers, Integers],
     rows: range,
     evidence: Evidence,
+    sizes: Sequence[tuple[int, int]],
     skip: float,
 ) -> None:
     low, high, base = band
@@ -215,9 +238,9 @@ def _fill(
     i = np.repeat(np.arange(rows.start, rows.stop), (high - low + 1)[rows.start : rows.stop])
     j = np.arange(first, last) - base[i] + low[i]
     nowhere = len(value) - 1
-    before = np.full((len(SIZES) + 1, last - first), nowhere)
-    gain = np.full((len(SIZES) + 1, last - first), skip)
-    for kind, (a, b) in enumerate((*SIZES, (1, 0))):
+    before = np.full((len(sizes) + 1, last - first), nowhere)
+    gain = np.full((len(sizes) + 1, last - first), skip)
+    for kind, (a, b) in enumerate((*sizes, (1, 0))):
         start_i, start_j = np.maximum(i - a, 0), j - b
         good = np.flatnonzero((i >= a) & (start_j >= low[start_i]) & (start_j <= high[start_i]))
         before[kind, good] = base[start_i[good]] + start_j[good] - low[start_i[good]]
@@ -236,7 +259,7 @@ def _fill(
         level = top - slope
         highest = np.maximum.accumulate(level)
         passed = highest > level
-        choice[cells] = np.where(passed, len(SIZES) + 1, best)
+        choice[cells] = np.where(passed, len(sizes) + 1, best)
         value[cells] = np.where(passed, highest + slope, top)
 
 

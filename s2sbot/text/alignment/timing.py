@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..dialogue import Cue
 from .evidence import SharedWords
 
-__all__ = ["RATES", "Piece", "TimeMap", "Track", "fit", "nearest_difference", "read_track", "search"]
+__all__ = ["RATES", "Piece", "TimeMap", "Track", "core", "fit", "nearest_difference", "read_track", "search"]
 
 Floats: TypeAlias = NDArray[np.float64]
 _FRAMES: Final = (24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0)
@@ -121,7 +121,7 @@ class _Signals:
 
     def __init__(self, source: Track, target: Track, words: SharedWords, *, step: float = _STEP) -> None:
         self._words = (source.start[words.source], target.start[words.target], words.share)
-        self._source, self._target = _core(source), _core(target)
+        self._source, self._target = core(source), core(target)
         self._base = self._source.start[0], self._target.start[0]
         spans = [float(track.end.max() - track.start[0]) for track in (self._source, self._target)]
         self._step = max(step, sum(spans) * 1.1 / _MOST_STEPS)
@@ -166,8 +166,8 @@ class _Signals:
         return spectra
 
 
-def _core(track: Track) -> Track:
-    """Leave out what is hours away from the rest, as an advertisement at 99:59:59."""
+def core(track: Track) -> Track:
+    """Return the track without what is hours away from the rest, as an advertisement at 99:59:59."""
     low, high = np.quantile(track.start, (0.02, 0.98))
     room = high - low + 60.0
     kept = (track.start >= low - room) & (track.start <= high + room)
