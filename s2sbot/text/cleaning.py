@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Set
+from itertools import pairwise
 
 __all__ = [
     "clean_line",
@@ -73,6 +74,8 @@ def take_label(text: str, known: Set[str] = frozenset()) -> tuple[str, str | Non
     return text, None
 
 
+LONGEST_LABEL = 40
+"""Characters that a label and the first letter after it are within."""
 _CALLED = re.compile(r"(?<=[.!?…–—\"”’)-])[^\S\n]+(?=[^\W\d_][\w .'’#&-]{2,24}?:\s)")
 
 
@@ -80,18 +83,17 @@ def split_labels(text: str, known: Set[str] = frozenset()) -> list[str]:
     """Cut what is said in a cue wherever another speaker's name and a colon begin a line, or stand after a sentence."""
     if ":" not in text and "：" not in text:
         return [text]
-    parts: list[str] = []
+    parts: list[list[str]] = []
     for line in text.split("\n"):
-        begin = 0
-        ends = [found.end() for found in _CALLED.finditer(line) if take_label(line[found.end() :], known)[1]]
-        for end in (*ends, len(line)):
+        called = (found.end() for found in _CALLED.finditer(line))
+        begins = [0, *(place for place in called if take_label(line[place : place + LONGEST_LABEL], known)[1])]
+        for begin, end in pairwise([*begins, len(line)]):
             said = line[begin:end]
-            if parts and not begin and take_label(said, known)[1] is None:
-                parts[-1] += f"\n{said}"
+            if parts and not begin and take_label(said[:LONGEST_LABEL], known)[1] is None:
+                parts[-1].append(said)
             else:
-                parts.append(said)
-            begin = end
-    return parts
+                parts.append([said])
+    return ["\n".join(part) for part in parts]
 
 
 OFTEN = 3
