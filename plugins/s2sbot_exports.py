@@ -223,7 +223,7 @@ _NOTICE = re.compile(
     r"(?:live )?(?:location|standort|ubicación|position|posizione): https?://maps\.google\.\S+)\.?"
 )
 """What the program writes in a person's name and no person would: media left out, files, deletions, calls, places."""
-_CAPITALS = r"[^\W\d_a-zß-ÿа-я]{2,15}\s?:\s"
+_CAPITALS = r"[A-ZÀ-ÞА-Я]{2,15}\s?:\s"
 _POLL = re.compile(rf"{_CAPITALS}(?s:.*)(?<=\s){_CAPITALS}.{{1,200}} \(\d{{1,5}} \w{{1,20}}\)")
 """A poll in any language: `POLL:`, the question, and options, as `OPTION: Mon (0 votes)`."""
 

@@ -92,10 +92,15 @@ def _is_heading(field: str) -> bool:
     return word.lower() in _HEADINGS or (word.lower() in _CODES and word in (word.lower(), word.upper()))
 
 
-def _columns(rows: list[list[str]]) -> tuple[int, int]:
-    """Return which columns are the pair: the first two, or those behind the numbers that every row begins with."""
+def _columns(rows: list[list[str]], *, headed: bool = False) -> tuple[int, int]:
+    """Return which columns are the pair: the first two, or those behind the numbers that every row begins with.
+
+    Without a header, what stands behind one number must be sentences: a list of words may begin with numbers too.
+    """
     for numbers, pair in (((0, 2), (1, 3)), ((0,), (1, 2))):
-        wide = sum(len(row) > pair[1] for row in rows) >= max(1, 0.8 * len(rows))
+        full = [row for row in rows if len(row) > pair[1] and all(row[place].strip() for place in pair)]
+        said = sum(all(" " in row[place].strip() for place in pair) for row in full)
+        wide = len(full) >= max(1, 0.8 * len(rows)) and (headed or len(numbers) > 1 or 2 * said > len(full))
         if wide and all(_NUMBER.fullmatch(row[place]) for row in rows for place in numbers if place < len(row)):
             return pair
     return 0, 1
@@ -106,12 +111,55 @@ def _layout(lines: list[tuple[int, str | Lost]]) -> tuple[int, int, int]:
     rows = [(number, line.split("\t")) for number, line in lines if isinstance(line, str) and line.strip()]
     fields = [row for _, row in rows if len(row) > 1]
     if len(fields) > 1 and fields[0] is rows[0][1] and not _NUMBER.fullmatch(fields[0][0]):
-        pair = _columns(fields[1:])
+        pair = _columns(fields[1:], headed=True)
         above = [fields[0][place] for place in pair if place < len(fields[0])]
         # `no` and `no` are a word and its translation
-        if len(above) == 2 and all(map(_is_heading, above)) and (above[0] != above[1] or pair != (0, 1)):
+        is_header = len(above) == 2 and all(map(_is_heading, above))
+        if is_header and (pair != (0, 1) or (above[0] != above[1] and not _are_words(fields[1:], above))):
             return rows[0][0], *pair
     return 0, *_columns(fields)
+
+
+_WORDS = frozenset(
+    [
+        "am",
+        "an",
+        "as",
+        "be",
+        "da",
+        "do",
+        "es",
+        "he",
+        "id",
+        "is",
+        "it",
+        "ja",
+        "la",
+        "my",
+        "na",
+        "ne",
+        "no",
+        "or",
+        "sa",
+        "se",
+        "si",
+        "so",
+        "ta",
+        "te",
+        "ti",
+        "to",
+        "tu",
+        "vi",
+        "wa",
+    ]
+)
+"""Codes of languages that are words in some language."""
+
+
+def _are_words(rows: list[list[str]], above: list[str]) -> bool:
+    """Tell whether a list of words begins with two that happen to be codes of languages."""
+    lengths = [len(field.strip()) for row in rows for field in row[:2]]
+    return _WORDS.issuperset(word.strip().lower() for word in above) and sum(lengths) < 10 * len(lengths)
 
 
 class Tsv:
@@ -149,9 +197,11 @@ class Tsv:
                 yield line
                 continue
             fields = line.split("\t", right + 1)
-            if len(fields) > right and fields[left].strip() and fields[right].strip():
+            here = (left, right) if number == header or not left or _NUMBER.fullmatch(fields[0]) else (0, 1)
+            if len(fields) > here[1] and all(fields[place].strip() for place in here):
                 if number != header:
-                    yield Exchange(_text(fields[left]), _text(fields[right]), origin=Origin(name, line=number))
+                    source, target = (_text(fields[place]) for place in here)
+                    yield Exchange(source, target, origin=Origin(name, line=number))
             elif line.strip():
                 yield Lost("a row without text on a side" if len(fields) > 1 else "a row without a tab", number)
 

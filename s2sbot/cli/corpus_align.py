@@ -246,11 +246,24 @@ def _facts(film: _Film, cues: Sequence[list[Cue]], found: Alignment, kept: Seque
     }
 
 
+FEW_CUES = 80
+"""Cues of one film of which many have a kinship below that of one film."""
+LEAST_KINSHIP = 1.5
+"""What few cues must have all the same."""
+
+
 def _refuse_strangers(film: _Film, facts: Mapping[str, Any], found: Alignment, wish: _Wish) -> None:
     """Raise where the two files do not look like one film, unless their clock was given, or where no pair is left."""
     from ..text.alignment import ONE_FILM
 
-    if found.kinship < ONE_FILM and wish.time_map is None:
+    doubtful = found.kinship < ONE_FILM and wish.time_map is None
+    if doubtful and min(facts["cues"]) < FEW_CUES and found.kinship >= LEAST_KINSHIP:
+        click.echo(
+            f"{film.name}: too few cues to tell whether both are of one film: its kinship is {found.kinship:.1f}, and "
+            f"from {ONE_FILM} on it would be sure",
+            err=True,
+        )
+    elif doubtful:
         raise CorpusError(
             f"{film.source.name} and {film.target.name} do not look like one film: on the best clock they fit about as "
             f"on wrong ones (kinship {found.kinship:.1f}, of one film {ONE_FILM} or more)",

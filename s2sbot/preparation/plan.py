@@ -123,7 +123,8 @@ def _labels(paths: Sequence[Path], names: Sequence[Set[str]]) -> tuple[str, ...]
     """Return as many last parts of each path as tell them apart, and a slash; nothing where no name is in two."""
     if sum(map(len, names)) == len(set().union(*names)):
         return ("",) * len(paths)
-    most = max(1, *(len(path.parts) for path in paths))
+    paths = [path.resolve() for path in paths]  # "." has no name
+    most = max(len(path.parts) for path in paths)
     lengths = (tuple("/".join(path.parts[-length:]) + "/" for path in paths) for length in range(1, most + 1))
     return next(labels for labels in lengths if len(set(labels)) == len(set(paths)))
 

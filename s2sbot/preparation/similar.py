@@ -19,7 +19,7 @@ BAND = 4
 BANDS = SIGNATURE // BAND
 PIECE = 2**14
 """Signatures that are in memory at a time."""
-HELD = 2**8
+HELD = 2**6
 """Rows held out with one band that the others are held against. Where there are more, all rows have some words in
 common; those that have more have other bands too, with fewer rows in them."""
 

@@ -8,9 +8,11 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Set
 from itertools import pairwise
+from typing import Literal
 
 __all__ = [
     "clean_line",
+    "composed",
     "is_credit",
     "is_sung",
     "one_line",
@@ -86,14 +88,20 @@ def split_labels(text: str, known: Set[str] = frozenset()) -> list[str]:
     parts: list[list[str]] = []
     for line in text.split("\n"):
         called = (found.end() for found in _CALLED.finditer(line))
-        begins = [0, *(place for place in called if take_label(line[place : place + LONGEST_LABEL], known)[1])]
+        begins = [0, *(place for place in called if _calls(line[place : place + LONGEST_LABEL], known))]
         for begin, end in pairwise([*begins, len(line)]):
             said = line[begin:end]
-            if parts and not begin and take_label(said[:LONGEST_LABEL], known)[1] is None:
+            if parts and not begin and not _calls(said[:LONGEST_LABEL], known):
                 parts[-1].append(said)
             else:
                 parts.append([said])
     return ["\n".join(part) for part in parts]
+
+
+def _calls(text: str, known: Set[str]) -> bool:
+    """Tell whether a label and the beginning of a sentence stand here, and no word as `NOTE: do not touch it`."""
+    said, label = take_label(text, known)
+    return label is not None and (label in known or not said[:1].islower())
 
 
 OFTEN = 3
@@ -175,16 +183,23 @@ def is_credit(text: str) -> bool:
         return found[0] in ("://", "www.") or len(lower.split()) <= SHOWN_WITH_ADDRESS
     # the long expression is dear, and few lines have a word or sign that leads to a name
     leads = ":" in lower or "subs" in lower or "字幕" in lower or not _LINKS.isdisjoint(lower.split())
-    return leads and any(_names_somebody(found, text, lower) for found in _CREDIT.finditer(lower))
+    return leads and any(_names_somebody(found, text, lower) for found in _CREDIT.finditer(lower, 0, LONGEST_CREDIT))
+
+
+LONGEST_CREDIT = 400
+"""Characters from the beginning of a cue in which a credit is looked for."""
+FEW_WORDS = 4
+"""Words up to which a cue that begins as a credit is one, though the name in it has no capital."""
 
 
 def _names_somebody(found: re.Match[str], text: str, lower: str) -> bool:
     """Tell whether what follows is a name, and no sentence about translations."""
-    after = text[found.end() :].lstrip() if len(text) == len(lower) else ""
+    after = text[found.end() : found.end() + 2].lstrip() if len(text) == len(lower) else ""
+    small = after[:1].islower()
     if found["link"]:
         before = lower[lower.rfind("\n", 0, found.start()) + 1 : found.start()]
-        return len(before.split()) <= 1 and not after[:1].islower()
-    return not (found[0].endswith(":") and after[:1].islower() and after.rstrip()[-1:] in tuple(".!?"))
+        return len(before.split()) <= 1 and (not small or len(lower.split(None, FEW_WORDS)) <= FEW_WORDS)
+    return found["noun"] is not None or not (small and lower.endswith((".", "!", "?")))
 
 
 def _has_address_part(text: str) -> bool:
@@ -208,9 +223,19 @@ _INVISIBLE = re.compile(
 
 def one_line(text: str) -> str:
     """Return text on one line, its letters composed (NFC), without the invisible characters that change no letter."""
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
-    return " ".join(text.split())
+    return " ".join(text.split()) if text.isascii() else " ".join(composed(_INVISIBLE.sub("", text), "NFC").split())
+
+
+LONGEST_WORD = 256
+"""Characters of a word beyond which it is left as it is: time grows with the square of the signs on one letter."""
+
+
+def composed(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    """Return text in a normal form of Unicode."""
+    words = text.split()
+    if all(len(word) <= LONGEST_WORD for word in words):
+        return unicodedata.normalize(form, text)
+    return " ".join(word if len(word) > LONGEST_WORD else unicodedata.normalize(form, word) for word in words)
 
 
 def clean_line(text: str) -> str:
@@ -227,7 +252,10 @@ def clean_line(text: str) -> str:
 
 _SPEAKER_SIGNS = re.compile(r"(?m)^[^\S\n]*(?:[-–—‐]|>>)")
 _DASH_START = re.compile(r"^\s*(?:[-–—‐]\s*(?![-–—‐])|>>+\s*)")
-_MINUS = re.compile(r"\s*[-–]\d")
+_MINUS = re.compile(
+    r"\s*[-–]\d{1,4}(?:[.,]\d{1,4})?\s?(?:°|%|degrees?\b|percent\b|grad\b|degrés?\b|grados\b|graus\b|gradi\b)", re.I
+)
+"""A number below zero; `-5 minutes.` is what another speaker says."""
 _DASH_INSIDE = re.compile(r"(?<=[.!?…\"”])\s+(?:[-–—‐]\s*(?=[^\s\d–—‐-])|>>+\s*)")
 
 
@@ -241,7 +269,7 @@ def split_speakers(text: str) -> list[str]:
         return [text] if text.strip() else []
     parts: list[list[str]] = []
     if _MINUS.match(text) and len(_SPEAKER_SIGNS.findall(text)) == 1:
-        return [text]  # nobody answers it, so it is a number below zero
+        return [text]
     for line in text.split("\n"):
         opened = _DASH_START.match(line)
         if opened:

@@ -10,8 +10,10 @@ __all__ = ["repair"]
 _SUSPICIOUS = re.compile("[^\x00-\x7f]{2}|[ÃÂ] |Ã\\b")
 _ENDS_IN_CAPITAL = re.compile(r"Ã[”’»…–](?!\w)")
 """The end of a word and a quotation in Portuguese capitals; read anew, the two would be another letter."""
-_BARE = re.compile(r"(?:(?<=[a-z])|(?<=[a-z,] )|(?<=\b[A-Z]))Ã(?=[ \t\n.,!?;:\"')]|$)")
+_BARE = re.compile(r"(?<=[a-z])Ã(?=[ \t\n.,!?;:\"')]|$)|(?<=[a-z,] )Ã(?=\n|$)")
 """What is left of an à where the no-break space in it was taken for a blank; in no language a word ends so."""
+_BARE_FOR_SURE = re.compile(r"(?:(?<=[a-z])|(?<=[a-z,] )|(?<=\b[A-Z]))Ã(?=[ \t\n.,!?;:\"')]|$)")
+"""The same where more of the text was read in a wrong encoding: else it may be a word in capitals, as `LÃ`."""
 
 
 def repair(text: str) -> str:
@@ -20,12 +22,15 @@ def repair(text: str) -> str:
         return text
     import ftfy
 
+    whole = text
     for _ in range(8):
         before, text = text, ftfy.fix_encoding(text)
         text = _reread(text) if text == before else text
         if text == before:
             break
-    return _BARE.sub("à", text) if "Ã" in text and any(map(str.islower, text)) else text  # capitals may be Portuguese
+    if "Ã" not in text or not any(map(str.islower, text)):  # capitals may be Portuguese
+        return text
+    return (_BARE if text == whole else _BARE_FOR_SURE).sub("à", text)
 
 
 def _reread(text: str) -> str:

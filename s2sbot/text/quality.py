@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from ..errors import SettingsError
+from .cleaning import composed
 from .rules import Rules
 
 __all__ = ["SIGNATURE", "exchange_keys", "hash_of", "in_language", "plain", "signature", "unfit"]
@@ -85,7 +86,7 @@ def plain(text: str) -> str:
     """Return text in small letters with single spaces in place of punctuation."""
     if text.isascii():
         return " ".join(text.translate(_PLAIN_ASCII).split())
-    return _PUNCTUATION.sub(_without_punctuation, unicodedata.normalize("NFKC", text).casefold()).strip()
+    return _PUNCTUATION.sub(_without_punctuation, composed(text, "NFKC").casefold()).strip()
 
 
 def _without_punctuation(found: re.Match[str]) -> str:

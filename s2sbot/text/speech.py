@@ -132,17 +132,25 @@ NOTE_CUES = 3
 """Cues in which a note must be closed that one opens."""
 
 
+def _opens(text: str, place: int) -> bool:
+    """Tell whether a bracket stands before a word, and not in a face as `:(`."""
+    before, after = text[:place], text[place + 1 :].lstrip(" -–—.…♪'\"")
+    return (not before or before[-1].isspace()) and after[:1].isalnum()
+
+
 def close_notes(cues: list[Cue], counts: Counter[str]) -> None:
     """Take off the notes that one cue opens and one of the next closes."""
     for place, cue in enumerate(cues):
         for opening, closing in _BRACKETS:
             begin = cue.text.rfind(opening)
-            if begin < 0 or closing in cue.text[begin:]:
+            if begin < 0 or closing in cue.text[begin:] or not _opens(cue.text, begin):
                 continue
             for last in range(place + 1, min(place + NOTE_CUES, len(cues))):
                 end, another = cues[last].text.find(closing), cues[last].text.find(opening)
                 if cues[last].start - cues[last - 1].end > SENTENCE_GAP or 0 <= another < max(end, another + (end < 0)):
                     break
+                if 0 <= end <= 2:
+                    break  # `a) it is late`
                 if end >= 0:
                     cues[place] = cue = replace(cue, text=cue.text[:begin])
                     cues[place + 1 : last] = [replace(each, text="") for each in cues[place + 1 : last]]

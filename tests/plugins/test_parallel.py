@@ -65,6 +65,13 @@ def test_a_first_row_of_words_is_an_exchange(row):
     assert read(f"bread\tpain\n{row}\n".encode()) == [("bread", "pain"), tuple(row.split("\t"))]
 
 
+def test_a_glossary_may_begin_with_words_that_are_codes():
+    assert read(b"it\tes\nthe\tdas\nof\tvon\n") == [("it", "es"), ("the", "das"), ("of", "von")]
+    assert read(b"it\tes\nWhere is the bread?\tDove \xc3\xa8 il pane?\n") == [
+        ("Where is the bread?", "Dove è il pane?")
+    ]
+
+
 def test_a_row_alone_is_no_header_and_lines_without_a_tab_are_lost_above_one():
     assert read(b"en\tfr\n") == [("en", "fr")]
     found = list(Tsv().read(io.BytesIO(b"words\nen\tfr\nbread\tpain\n"), "x"))
@@ -74,15 +81,15 @@ def test_a_row_alone_is_no_header_and_lines_without_a_tab_are_lost_above_one():
 @pytest.mark.parametrize("header", ["", "id\ten\tfr\n", "\tsource\ttarget\n", "sentence_id\tEnglish\tFrench\tnote\n"])
 @pytest.mark.parametrize("numbers", [["1", "2", "3"], ["-0.5", "1,25", "3 "]])
 def test_numbers_in_front_are_passed_over(header, numbers):
-    rows = zip(numbers, ["bread\tpain\tnote", "7\tsept", "no\tnon"], strict=True)
+    rows = zip(numbers, ["the bread\tle pain\tnote", "7\tsept", "no\tnon"], strict=True)
     data = header + "".join(f"{number}\t{row}\n" for number, row in rows) + "4\twithout\n5\n"
-    many = "".join(f"{number}\tbread\tpain\n" for number in range(99))
+    many = "".join(f"{number}\tthe bread\tle pain\n" for number in range(99))
     found = list(Tsv().read(io.BytesIO((data + many).encode()), "x"))
     assert [(item.source, item.target) for item in found if isinstance(item, Exchange)] == [
-        ("bread", "pain"),
+        ("the bread", "le pain"),
         ("7", "sept"),
         ("no", "non"),
-        *[("bread", "pain")] * 99,
+        *[("the bread", "le pain")] * 99,
     ]
     lost = [item for item in found if isinstance(item, Lost)]
     line = 4 + bool(header)
@@ -100,8 +107,10 @@ def test_exports_of_tatoeba():
 def test_numbers_in_some_rows_are_a_side():
     assert read(b"1\tone\tx\nthree\tdrei\ty\n") == [("1", "one"), ("three", "drei")]
     assert read(b"1\tone\n2\ttwo\n") == [("1", "one"), ("2", "two")]
-    later = b"1\tone\tx\n" * 60 + b"word\ttwo\ty\n"  # beyond what is looked at
-    assert read(later) == [("one", "x")] * 60 + [("two", "y")]
+    assert read(b"1\tone\tx\n" * 60) == [("1", "one")] * 60
+    assert read(b"1\tone\t\n2\ttwo\t\n") == [("1", "one"), ("2", "two")]
+    later = b"1\tthe one\tan x\n" * 60 + b"word\ttwo\ty\n"  # beyond what is looked at
+    assert read(later) == [("the one", "an x")] * 60 + [("word", "two")]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])

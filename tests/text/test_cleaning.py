@@ -1,5 +1,6 @@
 """Of a cue only what is said stays."""
 
+import time
 import unicodedata
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2sbot import clean_line, split_speakers, strip_markup
-from s2sbot.text.cleaning import is_credit, recurring_labels, split_labels, take_label
+from s2sbot.text.cleaning import is_credit, one_line, recurring_labels, split_labels, take_label
+from s2sbot.text.quality import plain
 
 LINES = st.text(st.sampled_from(list("ab AB5.!?:-–—\n\t[]()♪>,\"'”éЯ\u00ad{}")))
 
@@ -111,6 +113,8 @@ def test_clean_line(raw, said):
         ("-- and so on", ["-- and so on"]),
         ("a well-known man", ["a well-known man"]),
         ("-5 degrees.", ["-5 degrees."]),
+        ("-3 days? -Yes, three.", ["3 days?", "Yes, three."]),
+        ("-5 minutes or so.", ["5 minutes or so."]),
         ("-5 degrees\nor so.", ["-5 degrees\nor so."]),
         ("-5 degrees?\n-6.", ["5 degrees?", "6."]),
         ("-", []),
@@ -130,6 +134,8 @@ def test_split_speakers(raw, parts):
         ("Anna: Hi.\nWell: Ho.", ["Anna: Hi.\nWell: Ho."]),
         ("and so you get-- PROFESSOR: Yes.", ["and so you get-- ", "PROFESSOR: Yes."]),
         ("Is it? Anna: Yes. BEN: No.", ["Is it? ", "Anna: Yes. ", "BEN: No."]),
+        ("Remember this.\nNOTE: do not touch it.", ["Remember this.\nNOTE: do not touch it."]),
+        ("We tuned in. BBC: the king is dead.", ["We tuned in. BBC: the king is dead."]),
         ("at 10:45 PM: that was it", ["at 10:45 PM: that was it"]),
         ("Hi.", ["Hi."]),
         ("", [""]),
@@ -175,6 +181,8 @@ def test_split_speakers_never_invents_nor_loses_a_word(text):
         ("Deutsche Untertitel von Max", True),
         ("Subtítulos de Juan", True),
         ("timing: xeno", True),
+        ("Subtítulos por akallabeth", True),
+        ("Titulky: vasek.", True),
         ("Translation: you're fired.", False),
         ("Corrections: none.", False),
         ("C'est une adaptation de Hamlet.", False),
@@ -187,6 +195,14 @@ def test_split_speakers_never_invents_nor_loses_a_word(text):
 )
 def test_credits_and_advertising(text, credit):
     assert is_credit(text) is credit
+
+
+def test_many_credits_in_a_cue_or_signs_on_a_letter_take_no_time():
+    start = time.process_time()
+    is_credit("untertitel von x " * 20_000)
+    one_line("a" + "\u0301\u0323" * 200_000)
+    plain("a" + "\u0301\u0323" * 200_000)
+    assert time.process_time() - start < 1
 
 
 def test_names_before_colons_count_when_they_recur():

@@ -666,6 +666,9 @@ def test_clean_text_stays_as_it_is(language):
         "…“”",
         "A LÃ",
         "LÃ.\nIRMÃ",
+        "A cor da LÃ é bonita.",
+        "FÃ: Eu te amo!",
+        "Tenho uma Ã.",
     ],
 )
 def test_short_clean_text_stays_as_it_is(text):

@@ -125,6 +125,9 @@ def test_a_note_over_several_cues_is_taken_off():
     assert turns((0, 1, "Oh. (He goes"), (1, 2, "away) Hi.")) == [["Oh.", "Hi."]]
     assert turns((0, 1, "So sad :("), (1, 2, "(he goes) Hi.")) == [["So sad :( Hi."]]
     assert turns((0, 1, "(He goes"), (9, 10, "away) Hi.")) == [["(He goes", "away) Hi."]]
+    smiling = (0, 1, "I am sad :("), (1, 2, "Do not be sad."), (2, 3, "Never mind. a) it is late.")
+    assert turns(*smiling) == [["I am sad :( Do not be sad.", "Never mind. a) it is late."]]
+    assert turns((0, 1, "Two: (see"), (1, 2, "b) it is late.")) == [["Two: (see b) it is late."]]
 
 
 def test_two_labels_in_one_cue_are_two_speakers():
