@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
@@ -120,13 +121,22 @@ def make_plan(
 
 
 def _labels(paths: Sequence[Path], names: Sequence[Set[str]]) -> tuple[str, ...]:
-    """Return as many last parts of each path as tell them apart, and a slash; nothing where no name is in two."""
-    if sum(map(len, names)) == len(set().union(*names)):
-        return ("",) * len(paths)
-    paths = [path.resolve() for path in paths]  # "." has no name
-    most = max(len(path.parts) for path in paths)
-    lengths = (tuple("/".join(path.parts[-length:]) + "/" for path in paths) for length in range(1, most + 1))
-    return next(labels for labels in lengths if len(set(labels)) == len(set(paths)))
+    """Return for a corpus that has a name in common with another the last parts of its path, up to a slash.
+
+    They are as many as tell all corpora apart; a corpus of one file has the path of its folder.
+    """
+    counts = Counter(name for each in names for name in each)
+    shared = [any(counts[name] > 1 for name in each) for each in names]
+    # resolved, since "." has no name
+    places = [path.resolve() for path in paths]
+    places = [path.parent if each == {path.name} else path for path, each in zip(places, names, strict=True)]
+    lengths = range(1, 1 + max(len(path.parts) for path in places))
+    labels = next(
+        found
+        for found in (["/".join(path.parts[-length:]) + "/" for path in places] for length in lengths)
+        if len(set(found)) == len(set(places))
+    )
+    return tuple(label if clashes else "" for label, clashes in zip(labels, shared, strict=True))
 
 
 def _without(

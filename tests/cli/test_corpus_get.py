@@ -240,12 +240,14 @@ def test_listing_opens_no_connection(tmp_path):
 
 
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from s2sbot.cli.corpus_get import get
 from s2sbot.downloads import Policy
 url, sha256, authority = sys.argv[1:]
 policy = Policy(authorities=Path(authority), allowed=("127.0.0.1",))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
 try:
     with get.make_context("get", [url, "--sha256", sha256, "--yes", "--out", "data"], obj=policy) as context:
         get.invoke(context)

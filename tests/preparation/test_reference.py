@@ -1,6 +1,7 @@
 """A whole preparation is what a simple loop over all exchanges comes to, and every row knows its place."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from preparations import Given, hashes, made, naive_choice, srt, texts, write_dialogues, write_films, write_pairs
@@ -54,16 +55,30 @@ def naive(corpora, valid, data, plugins, tokenizers):
         rules = Rules.of(DataSettings(**{**vars_of(data), "context_turns": 0}))
     ordered = sorted([(False, corpus) for corpus in corpora] + [(True, corpus) for corpus in valid], key=by_name)
     found, held = [], set()
+    shared = shared_names([corpus for _, corpus in ordered], plugins)
     for out, corpus in ordered:
         for number, document in enumerate(read_corpus(corpus, plugins.readers(), report=CorpusReport(), rules=rules)):
             groups = groups_of(corpus)
             for exchange in document.exchanges:
+                if shared & names_of(corpus, plugins):
+                    origin = replace(exchange.origin, file=f"{corpus.path.name}/{exchange.origin.file}")
+                    exchange = replace(exchange, origin=origin)
                 held |= {len(found)} if out else set()
                 found.append((corpus.name, number, exchange, unit_of(exchange, document, groups)))
     rows = [compared(exchange, unit, rules, (name, number)) for name, number, exchange, unit in found]
     fates, _ = naive_choice(rows, held if valid else None, data, rules)
     return {side: packed([each for each, fate in zip(found, fates, strict=True) if fate == side], tokenizers, data)
             for side in ("train", "valid", "test")}  # fmt: skip
+
+
+def names_of(corpus, plugins):
+    return {document.name for document in corpus.documents(plugins.readers())}
+
+
+def shared_names(corpora, plugins):
+    """Return the names that documents of two corpora have."""
+    names = [name for corpus in corpora for name in names_of(corpus, plugins)]
+    return {name for name in names if names.count(name) > 1}
 
 
 def vars_of(data):
