@@ -7,10 +7,11 @@ import zipfile
 import pytest
 from click.testing import CliRunner
 
+from s2sbot.cli import corpus_align
 from s2sbot.cli.corpus_align import align
 from s2sbot.errors import CorpusError, S2SBotError
 from s2sbot.plugins import Plugins
-from s2sbot.text import CorpusReport, Rules, open_corpus, read_corpus
+from s2sbot.text import CorpusReport, Rules, alignment, open_corpus, read_corpus
 from s2sbot.text.archives import Archives
 from s2sbot.text.dialogue import Cue, PairReader, Reader
 from s2sbot.text.documents import find_documents
@@ -158,6 +159,18 @@ def test_two_films_are_refused(run, film, tmp_path):
     assert "--offset" in error.hint
     assert run("film.en.srt", "other.de.srt", "--min-score", 0, code="error").message == error.message
     assert run("film.en.srt", "other.de.srt", "--offset", 0, "--min-score", 0).stdout.count("\n") > 0
+
+
+def test_few_cues_that_do_not_tell_are_paired_with_a_warning(run, film, tmp_path, monkeypatch):
+    monkeypatch.setattr(alignment, "ONE_FILM", 1e9)
+    result = run("film.en.srt", "film.de.srt")
+    assert "film.en.srt: too few cues to tell whether both are of one film: its kinship is " in result.stderr
+    assert len(rows(result.stdout)) > 30
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_align, "LEAST_KINSHIP", 1e9)
+        assert "do not look like one film" in run("film.en.srt", "film.de.srt", code="error").message
+    monkeypatch.setattr(corpus_align, "FEW_CUES", 48)
+    assert "do not look like one film" in run("film.en.srt", "film.de.srt", code="error").message
 
 
 def test_folders_are_paired_by_name(run, tmp_path):
