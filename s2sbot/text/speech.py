@@ -84,7 +84,8 @@ def _styles_dropped(cues: Sequence[Cue]) -> dict[tuple[str | None, bool], str]:
     once, for an effect may show one in a hundred frames. The style of most texts without a place is that of speech,
     whatever it is called and however many signs it is used for.
     """
-    said = {(cue.style, cue.text, cue.mark) for cue in cues if cue.mark != "comment"}
+    # a dictionary, not a set: of two styles with as many texts the first one in the file is that of speech
+    said = dict.fromkeys((cue.style, cue.text, cue.mark) for cue in cues if cue.mark != "comment")
     texts = Counter(style for style, _, _ in said)
     placed = Counter(style for style, _, mark in said if mark in ("positioned", "drawing"))
     [(main, _)] = Counter(style for style, _, mark in said if mark is None).most_common(1) or [(None, 0)]
@@ -147,7 +148,9 @@ def close_notes(cues: list[Cue], counts: Counter[str]) -> None:
                 continue
             for last in range(place + 1, min(place + NOTE_CUES, len(cues))):
                 end, another = cues[last].text.find(closing), cues[last].text.find(opening)
-                if cues[last].start - cues[last - 1].end > SENTENCE_GAP or 0 <= another < max(end, another + (end < 0)):
+                if cues[last].start - cues[last - 1].end > SENTENCE_GAP:
+                    break
+                if another >= 0 and (end < 0 or another < end):
                     break
                 if 0 <= end <= 2:
                     break  # `a) it is late`

@@ -145,6 +145,13 @@ def test_an_effect_of_many_frames_is_one_sign_and_what_is_said_in_its_style_is_s
     assert counts["signs"] == 150
 
 
+def test_of_two_styles_with_as_many_texts_the_first_one_is_speech():
+    for number in range(16):  # by the hashes of texts it would be either of them
+        spoken = [said(f"{number} said {place}.", place, style=f"Sign {number}") for place in range(4)]
+        shown = [said(f"{number} shown {place}.", place + 0.5, style=f"Note {number}") for place in range(4)]
+        assert rule_counts(*spoken, *shown)[0] == [cue.text for cue in spoken]
+
+
 def test_one_named_speaker_is_one_turn():
     assert turns((0, 1, "Hi.", "Ann"), (1, 2, "I am Ann.", "Ann"), (2, 3, "bob here", "Bob")) == [
         ["Hi. I am Ann.", "bob here"]
