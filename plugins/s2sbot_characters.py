@@ -11,7 +11,9 @@ from typing import Self
 from s2sbot import RESERVED, UNK, Tokenizer, TokenizerError, default_vocab_size, hookimpl
 
 FILE = "characters.json"
-LARGEST_FILE = 16 * 2**20
+LARGEST_FILE = 4 * 2**20
+MOST_CHARACTERS = 300_000
+"""Unicode 17 has 160,000."""
 
 
 class Characters:
@@ -41,13 +43,19 @@ class Characters:
         """Read the table."""
         path = folder / FILE
         try:
-            if path.stat().st_size > LARGEST_FILE:
+            with path.open("rb") as stream:
+                data = stream.read(LARGEST_FILE + 1)
+            if len(data) > LARGEST_FILE:
                 raise ValueError("too large")
-            characters = json.loads(path.read_text("utf-8"))
-            if not isinstance(characters, str):
+            # anything else could take thirty times its bytes once it is read
+            if not data.startswith(b'"'):
                 raise ValueError("not a string")
-        except (OSError, ValueError, RecursionError) as error:
-            raise TokenizerError(f"cannot read {path}: {error}", "copy the whole bot folder") from error
+            characters: str = json.loads(data.decode("utf-8"))
+            characters.encode()  # half a surrogate pair could not be shown
+            if not 0 < len(characters) <= MOST_CHARACTERS or len(set(characters)) < len(characters):
+                raise ValueError("no character, too many, or one of them twice")
+        except (OSError, ValueError) as error:
+            raise TokenizerError(f"cannot read {path}: {str(error)[:300]}", "copy the whole bot folder") from error
         return cls(characters)
 
     @classmethod

@@ -5,14 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from .bot_files import (
+    DTYPES,
+    TensorPlace,
+    check_files,
+    check_folder,
+    open_regular,
+    parse_json,
+    read_header,
+    read_regular,
+)
 from .errors import BotError, NewerFormatError, SettingsError, TokenizerError
-from .files import full_disk_explained, read_json, sync_file, sync_folder, write_atomically, write_json
+from .files import full_disk_explained, sync_file, sync_folder, write_atomically, write_json
 from .plugins import Plugins
 from .settings import DataSettings, DecodeSettings, build
 from .text.tokenizer import Tokenizer
@@ -37,7 +47,12 @@ FORMAT: Final = 2
 """The version of the folder's layout; a reader refuses a higher one."""
 _WEIGHTS: Final = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-LARGEST_HEADER: Final = 4 * 2**20
+_UUID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+LARGEST_DESCRIPTION: Final = 2**20
+LONGEST_LANGUAGE: Final = 100
+LONGEST_CAUSE: Final = 300
+SPARE_NUMBERS: Final = 2**20
+"""Numbers that a model may ask for while it is built, besides twice those of its weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +110,7 @@ def read_description(folder: Path) -> BotDescription:
         BotError: where it is no bot, or its description or its weights file are damaged.
     """
     path = folder / "bot.json"
-    if not _is_file(path):
+    if not _is_there(path):
         unfinished = (folder / "training").is_dir()
         raise BotError(
             f"{folder} holds no bot yet" if unfinished else f"{folder} is no bot: there is no bot.json in it",
@@ -104,8 +119,8 @@ def read_description(folder: Path) -> BotDescription:
             else "make one with `s2sbot train CORPUS --bot DIR`",
         )
     try:
-        data = read_json(path)
-        if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+        data = parse_json(read_regular(path, LARGEST_DESCRIPTION))
+        if not isinstance(data, dict) or type(data.get("format")) is not int:
             raise ValueError("it has no format number")
         if data["format"] > FORMAT:
             raise NewerFormatError(
@@ -117,14 +132,26 @@ def read_description(folder: Path) -> BotDescription:
     except BotError:
         raise
     except (OSError, ValueError, TypeError, SettingsError) as error:
-        raise BotError(f"{path} is damaged: {error}", "copy the whole bot folder again, or train it again") from error
-    _check_weights(folder / description.weights)
-    return description
+        raise BotError(
+            f"{path} is damaged: {_cause(error)}", "copy the whole bot folder again, or train it again"
+        ) from error
+    with _opened_weights(folder / description.weights):
+        return description
 
 
-def _is_file(path: Path) -> bool:
+def _cause(error: Exception) -> str:
+    """Return what an error says, on a line and cut short, as a stranger's words may be in it."""
+    said = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    line = " ".join(said.split())
+    return line if len(line) <= LONGEST_CAUSE else f"{line[:LONGEST_CAUSE]}..."
+
+
+def _is_there(path: Path) -> bool:
     try:
-        return path.is_file()
+        path.lstat()
+        return True
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
         raise BotError(f"cannot look into {path.parent}: {error.strerror}", "check its name and permissions") from error
 
@@ -139,10 +166,13 @@ def _checked(data: Mapping[str, Any]) -> BotDescription:
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}")
     for key, kind in kinds.items():
-        if not isinstance(data.get(key), kind):
+        value = data.get(key)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ValueError(f"{key!r} is missing or of the wrong type")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     description = BotDescription(**values)
+    if not _UUID.fullmatch(description.uuid):
+        raise ValueError("its uuid is none")
     if description.kind not in ("chat", "translate"):
         raise ValueError(f"kind {description.kind!r} is neither chat nor translate")
     if not _WEIGHTS.fullmatch(description.weights):
@@ -152,28 +182,43 @@ def _checked(data: Mapping[str, Any]) -> BotDescription:
             raise ValueError(f"{name!r} is no name of a plugin's")
     if not all(16 < size <= 10_000_000 for size in (description.source_vocab, description.target_vocab)):
         raise ValueError("no such vocabulary size")
-    if not all(isinstance(language, str) for language in description.languages):
+    if not all(_is_word(language) for language in description.languages):
         raise ValueError("languages must be words")
+    if not all(isinstance(version, str) for version in description.versions.values()):
+        raise ValueError("versions must be texts")
     if description.kind == "translate" and len(description.languages) != 2:
         raise ValueError("a translator has two languages")
-    if not all(isinstance(corpus, dict) for corpus in description.corpora):
-        raise ValueError("corpora must be objects")
+    if not all(isinstance(corpus, dict) and _is_number(corpus.get("exchanges", 0)) for corpus in description.corpora):
+        raise ValueError("corpora must be objects with a number of exchanges")
+    if not _is_number(description.metrics.get("valid_perplexity") or 0):
+        raise ValueError("its perplexity is no number")
     build(DecodeSettings, description.decode, "decode")
     build(DataSettings, description.data, "data")
     return description
 
 
-def _check_weights(path: Path) -> None:
-    """Look at the size that a safetensors file says of itself, before anything maps it into memory."""
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST_LANGUAGE and value.isprintable()
+
+
+@contextmanager
+def _opened_weights(path: Path) -> Iterator[tuple[BinaryIO, dict[str, TensorPlace]]]:
+    """Open a weights file whose header is right; what is read from it is what was checked, whatever takes its name."""
+    hint = "copy the whole bot folder again"
     try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            head = stream.read(8)
-        header = struct.unpack("<Q", head)[0] if len(head) == 8 else 2**63
-    except OSError as error:
-        raise BotError(f"cannot read {path}: {error.strerror}", "copy the whole bot folder again") from error
-    if header > min(LARGEST_HEADER, size - 8):
-        raise BotError(f"{path} is cut short or no safetensors file", "copy the whole bot folder again")
+        stream = open_regular(path)
+    except (OSError, ValueError) as error:
+        raise BotError(f"cannot read {path}: {_cause(error)}", hint) from error
+    with stream:
+        try:
+            places = read_header(stream)
+        except (OSError, ValueError) as error:
+            raise BotError(f"{path} {_cause(error)}", hint) from error
+        yield stream, places
 
 
 def save_tokenizers(folder: Path, source: Tokenizer, target: Tokenizer) -> None:
@@ -199,10 +244,16 @@ def load_tokenizers(folder: Path, name: str, plugins: Plugins, *, shared: bool) 
     """
     kind = plugins.tokenizer(name)
     root = folder / "tokenizer"
-    if shared:
-        tokenizer = kind.load(root)
-        return tokenizer, tokenizer
-    return kind.load(root / "source"), kind.load(root / "target")
+    places = (root,) if shared else (root / "source", root / "target")
+    place = root
+    try:
+        check_folder(root)
+        for place in places:
+            check_files(place)
+    except (OSError, ValueError) as error:
+        raise TokenizerError(f"cannot read {place}: {_cause(error)}", "copy the whole bot folder again") from error
+    tokenizers = [kind.load(place) for place in places]
+    return tokenizers[0], tokenizers[-1]
 
 
 def save_weights(folder: Path, tensors: Mapping[str, Tensor]) -> str:
@@ -224,24 +275,45 @@ def load_model(folder: Path, description: BotDescription, plugins: Plugins, devi
         DeviceError: where the device is not there.
     """
     kind = plugins.model(description.model)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    from .nn.budget import Budget
     from .nn.device import choose_device
     from .nn.encoder_decoder import load_model_tensors
 
     place = choose_device(device)
     try:
         config: Any = build(kind.Config, description.config, "model")
-        model = kind(config, description.source_vocab, description.target_vocab)
-        load_model_tensors(model, load_file(folder / description.weights))
-    except (SafetensorError, SettingsError, RuntimeError, OSError, TypeError, ValueError, OverflowError) as error:
+        with _opened_weights(folder / description.weights) as (stream, places):
+            numbers = sum(tensor.numbers for tensor in places.values())
+            with Budget(2 * numbers + SPARE_NUMBERS):
+                model = kind(config, description.source_vocab, description.target_vocab)
+            load_model_tensors(model, _read_tensors(stream, places))
+    except (SettingsError, RuntimeError, OSError, TypeError, ValueError, OverflowError, MemoryError) as error:
         first = str(error).strip().splitlines()
         raise BotError(
-            f"the weights in {folder} do not fit: {' '.join(line.strip() for line in first[:2])}",
+            f"the weights in {folder} do not fit: {' '.join(line.strip() for line in first[:2])}"[:1_000],
             "copy the whole bot folder again, or install the plugin's version that made it: see versions in bot.json",
         ) from error
     return model.to(place).eval()
+
+
+def _read_tensors(stream: BinaryIO, places: Mapping[str, TensorPlace]) -> dict[str, Tensor]:
+    """Read the tensors behind the header; into memory of our own, as what is mapped may change or be cut off later."""
+    import torch
+
+    data = bytearray(max(place.end for place in places.values()))
+    if stream.readinto(data) != len(data):  # type: ignore[attr-defined]
+        raise ValueError("the file is cut short")
+    tensors = {}
+    for name, place in places.items():
+        dtype = getattr(torch, DTYPES[place.dtype][0])
+        flat = torch.empty(0, dtype=dtype)
+        if place.numbers:
+            flat = torch.frombuffer(data, dtype=dtype, count=place.numbers, offset=place.begin)
+        # both ends are nan where one number is; looking at every number would take twenty times as long
+        if dtype.is_floating_point and place.numbers and not all(map(torch.isfinite, flat.aminmax())):
+            raise ValueError(f"{name} has numbers that are infinite or none")
+        tensors[name] = flat.view(place.shape)
+    return tensors
 
 
 def check_vocabulary(description: BotDescription, source: Tokenizer, target: Tokenizer) -> None:

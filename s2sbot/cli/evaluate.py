@@ -30,9 +30,11 @@ def evaluate(bot: Path, corpus: Path, source: str | None, target: str | None, de
       s2sbot evaluate de-en.bot data/test --source de --target en --json
     """
     from ..engine import Bot
+
+    loaded = Bot.load(bot, device=device)
     from ..evaluation import evaluate_bot
 
-    found = evaluate_bot(Bot.load(bot, device=device), corpus, source=source, target=target)
+    found = evaluate_bot(loaded, corpus, source=source, target=target)
     if as_json:
         figures = dataclasses.asdict(found)
         for name in ("perplexity", "word_perplexity"):
