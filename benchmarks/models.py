@@ -18,11 +18,17 @@ from typing import Any
 import torch
 
 from s2sbot.bot import load_tokenizers, read_description
-from s2sbot.loop import Loop
 from s2sbot.plugins import Plugins
 from s2sbot.preparation import Prepared
 from s2sbot.run_settings import RunSettings
-from s2sbot.settings import DataSettings, DecodeSettings, TrainSettings, build, merge_tables, parse_assignment
+from s2sbot.settings import (
+    DataSettings,
+    DecodeSettings,
+    TrainSettings,
+    build,
+)
+from s2sbot.tables import merge_tables, parse_assignment
+from s2sbot.trainer.loop import Loop
 
 MODELS = ("attention", "peek", "stateful-broadcast", "simple")
 

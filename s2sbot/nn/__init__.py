@@ -16,10 +16,13 @@ from .cells import (
 )
 from .dataset import epoch_batches, sequential_batches
 from .decoding import Hypothesis, generate, stream
+from .deferred import deferred
 from .device import choose_device
 from .encoder_decoder import (
     EncoderDecoder,
+    LinearOutput,
     Memory,
+    OutputLayer,
     State,
     Step,
     select_rows,
@@ -27,18 +30,22 @@ from .encoder_decoder import (
     state_to_bytes,
 )
 from .layers import AttentionSeq2Seq, Seq2Seq, SimpleSeq2Seq, load_original_weights
+from .output_loss import LOGITS_BYTES, linear_cross_entropy
 from .padding import last_real, reverse_rows
 from .recurrent import INITIAL_STATES, BidirectionalRecurrent, Recurrent, RecurrentLayer, deep_cell
 from .recurrent_model import INITIALISATIONS, ContextFirst, RecurrentConfig, RecurrentModel, initialise
-from .scoring import Score, batch_loss, evaluate
+from .sampled_softmax import Candidates, Proposal, sampled_cross_entropy
+from .scoring import Score, batch_loss, evaluate, output_loss
 from .sizes import LayerOptions, depth_pair
 from .stack import MERGES, Feedback, Readout, Stack
+from .steps import Stepper
 from .textbook import broadcast
 
 __all__ = [
     "CELLS",
     "INITIALISATIONS",
     "INITIAL_STATES",
+    "LOGITS_BYTES",
     "MERGES",
     "SCORES",
     "AdditiveAttention",
@@ -46,6 +53,7 @@ __all__ = [
     "AttentionSeq2Seq",
     "Batch",
     "BidirectionalRecurrent",
+    "Candidates",
     "Cell",
     "ContextFirst",
     "DotAttention",
@@ -56,9 +64,12 @@ __all__ = [
     "Hypothesis",
     "LSTMCell",
     "LayerOptions",
+    "LinearOutput",
     "Memory",
     "OriginalLSTMCell",
+    "OutputLayer",
     "Packed",
+    "Proposal",
     "Readout",
     "Recurrent",
     "RecurrentConfig",
@@ -73,20 +84,25 @@ __all__ = [
     "State",
     "Step",
     "StepCell",
+    "Stepper",
     "batch_loss",
     "broadcast",
     "choose_device",
     "deep_cell",
+    "deferred",
     "depth_pair",
     "epoch_batches",
     "evaluate",
     "generate",
     "initialise",
     "last_real",
+    "linear_cross_entropy",
     "load_original_weights",
     "make_cell",
+    "output_loss",
     "pad_rows",
     "reverse_rows",
+    "sampled_cross_entropy",
     "select_rows",
     "sequential_batches",
     "source_rows",

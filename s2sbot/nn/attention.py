@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError
+from .deferred import deferred
 
 __all__ = ["SCORES", "AdditiveAttention", "Attention", "DotAttention", "GeneralAttention"]
 
@@ -48,6 +49,25 @@ class Attention(nn.Module):
         weights = scores.softmax(2)
         return torch.bmm(weights, values), weights
 
+    def stepwise(self, values: Tensor, mask: Tensor, keys: Tensor) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        """Return what attends from one step after the other, [batch, query_size], to the same source.
+
+        It returns what `forward` does of a single step, [batch, value_size] and [batch, source_time]; all that does not
+        depend on the query is made beforehand, for all steps.
+        """
+        score = self._step_scores(keys)
+        hidden = torch.zeros_like(mask, dtype=values.dtype).masked_fill_(~mask, float("-inf"))
+
+        def attend(query: Tensor) -> tuple[Tensor, Tensor]:
+            weights = (score(query) + hidden).softmax(1)
+            return torch.bmm(weights.unsqueeze(1), values).squeeze(1), weights
+
+        return attend
+
+    def _step_scores(self, keys: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return a function of a query, [batch, query_size], to its scores, [batch, source_time]."""
+        return lambda query: self.scores(query.unsqueeze(1), keys).squeeze(1)
+
 
 class DotAttention(Attention):
     """score(q, v) = q^T v (Luong et al. 2015, section 3.1)."""
@@ -76,6 +96,11 @@ class GeneralAttention(Attention):
         """Return the products."""
         return torch.bmm(self.query(queries), keys.transpose(1, 2))
 
+    def _step_scores(self, keys: Tensor) -> Callable[[Tensor], Tensor]:
+        """Map the source once, W^T v, in place of every query."""
+        mapped = keys @ self.query.weight
+        return lambda query: torch.bmm(mapped, query.unsqueeze(2)).squeeze(2)
+
 
 class AdditiveAttention(Attention):
     """score(q, v) = a^T tanh(W q + U v + b) (Bahdanau et al. 2015, section A.1.2); inside it is as wide as a query."""
@@ -97,6 +122,10 @@ class AdditiveAttention(Attention):
         hidden = torch.tanh(self.query(queries).unsqueeze(2) + keys.unsqueeze(1))
         scores: Tensor = self.score(hidden).squeeze(3)
         return scores
+
+    def _step_scores(self, keys: Tensor) -> Callable[[Tensor], Tensor]:
+        query_of = deferred(self.query.weight)
+        return lambda query: torch.tanh(query_of(query).unsqueeze(1) + keys) @ self.score.weight.squeeze(0)
 
 
 SCORES: Final[Mapping[str, Callable[[int, int], Attention]]] = {

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..errors import LayerError
 from ..settings import nearest
+from .dropout import RowDropout
 from .encoder_decoder import State
 from .padding import last_real
 
@@ -55,6 +56,7 @@ class Cell(nn.Module):
     def __init__(self, input_size: int, output_size: int, state_sizes: Iterable[int]) -> None:
         super().__init__()
         self.input_size, self.output_size, self.state_sizes = input_size, output_size, tuple(state_sizes)
+        self.recurrent_dropout: RowDropout | None = None
         for size in (input_size, output_size, *self.state_sizes):
             if not is_whole(size):
                 raise LayerError(f"a size of {size!r} makes no {type(self).__name__}", "sizes are whole numbers from 1")
@@ -62,6 +64,13 @@ class Cell(nn.Module):
     def forward(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         """Take one step: [batch, input_size] and a state to [batch, output_size] and the next state."""
         raise NotImplementedError
+
+    def dropped(self, state: State) -> State:
+        """Return a state whose first tensor, that from which a step computes, has lost what recurrent dropout takes.
+
+        It is h of an LSTM; what c remembers stays (Gal & Ghahramani 2016, equation 5).
+        """
+        return state if self.recurrent_dropout is None else (self.recurrent_dropout(state[0]), *state[1:])
 
     def zeros(self, inputs: Tensor) -> State:
         """Return the state that nothing has gone into yet, of the batch, type and device of `inputs`."""
@@ -82,7 +91,7 @@ class Cell(nn.Module):
         state = state or self.zeros(inputs)
         outputs = []
         for time in range(inputs.shape[1]):
-            output, after = self(inputs[:, time], state)
+            output, after = self(inputs[:, time], self.dropped(state))
             if not isinstance(after, tuple) or len(after) != len(self.state_sizes):
                 given = f"{len(after)} in a {type(after).__name__}" if isinstance(after, list | tuple) else type(after)
                 raise LayerError(
@@ -149,7 +158,7 @@ class _FusedCell(Cell):
         """Take one step without what the fused call costs to set up: a fifth of its time at batch 1."""
         _check_step(self, inputs)
         before = state if self.states > 1 else state[0]
-        after = type(self).step(inputs, before, *self._weights())
+        after = type(self).step(inputs, before, *self.weights())
         state = tuple(after) if self.states > 1 else (after,)
         return state[0], state
 
@@ -188,7 +197,8 @@ class _FusedCell(Cell):
         outputs, _ = self.fused(inputs, start[0])
         return outputs, ()
 
-    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the weights of input, [gates, input_size], and state, [gates, size], and the biases of both."""
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         first, second, third, fourth = (cast(Tensor, getattr(self.fused, name)) for name in names)
         return first, second, third, fourth
@@ -209,7 +219,7 @@ class LSTMCell(_FusedCell):
 
         An extra input that is 1 on padding shuts the input gate and opens the forget gate.
         """
-        input_weights, *others = self._weights()
+        input_weights, *others = self.weights()
         size = start[0].shape[2]
         hold = input_weights.new_zeros(4 * size, 1)
         hold[:size], hold[size : 2 * size] = -_KEEP, _KEEP

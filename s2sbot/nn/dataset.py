@@ -25,16 +25,23 @@ OPEN_DIALOGUES = 32
 """Times as many dialogues are open as go into an update."""
 
 
-def epoch_batches(packed: Packed, batch_tokens: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+def epoch_batches(
+    packed: Packed, batch_tokens: int, *, seed: int, epoch: int, copies: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
     """Return the rows of every batch of one epoch; the same for the same seed and epoch, anywhere.
 
     Rows of like length come together, ties in random order, so hardly anything is padding (bucketing was worth 2.1
     times the speed of random batches); the order of the batches is random. A batch holds at most `batch_tokens` source
     and target tokens with padding, or a single row.
+
+    Args:
+        copies: [rows], how often each row occurs; once where it is None.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     sources, targets = packed.lengths()
     order = np.lexsort((random.permutation(len(packed)), sources, targets))
+    if copies is not None:
+        order = np.repeat(order, copies[order])
     batches = _cut(order, sources, targets, batch_tokens)
     return [batches[index] for index in random.permutation(len(batches))]
 
@@ -82,6 +89,22 @@ class Update:
         """Return the update of exchanges that stand alone."""
         return cls((rows,), np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
+    def parts(self, number: int) -> list[Update]:
+        """Return the update in as many pieces as can be had, at most `number`, each with some of the dialogues.
+
+        The dialogues of a piece stand as far apart as can be, so that each has as many long ones as the others.
+        """
+        first = len(self.turns[0])
+        if number == 1 or first == 1:
+            return [self]
+        pieces = []
+        for begin in range(min(number, first)):
+            turns = tuple(rows[begin::number] for rows in self.turns)
+            pieces.append(
+                Update(tuple(rows for rows in turns if len(rows)), self.slots[begin::number], self.fresh[begin::number])
+            )
+        return pieces
+
 
 def dialogue_slots(packed: Packed, batch_tokens: int, turns: int) -> int:
     """Return how many dialogues are open at the same time, at most."""
@@ -91,15 +114,28 @@ def dialogue_slots(packed: Packed, batch_tokens: int, turns: int) -> int:
     return min(OPEN_DIALOGUES * together, begun + (len(packed) - begun) // LONGEST_DIALOGUE)
 
 
-def epoch_dialogues(packed: Packed, batch_tokens: int, *, turns: int, seed: int, epoch: int) -> list[Update]:
+def epoch_dialogues(
+    packed: Packed,
+    batch_tokens: int,
+    *,
+    turns: int,
+    seed: int,
+    epoch: int,
+    copies: NDArray[np.int64] | None = None,
+) -> list[Update]:
     """Return the updates of one epoch in dialogue order; the same for the same seed and epoch, anywhere.
 
     An update takes `turns` turns of as many dialogues as `batch_tokens` tokens with padding have room for. Dialogues
     come in random order, cut after `LONGEST_DIALOGUE` exchanges. Many are open at a time, and those whose next turns
     are of like length go together: seven tenths of an update are real tokens then, of dialogues in any order half.
+
+    Args:
+        copies: [rows], how often the dialogue that a row begins occurs; once where it is None.
     """
     random = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     dialogues = _dialogues(packed)
+    if copies is not None:
+        dialogues = [rows for rows in dialogues for _ in range(int(copies[rows[0]]))]
     order = [dialogues[index] for index in random.permutation(len(dialogues))]
     updates = []
     desk = _Desk(packed, order, dialogue_slots(packed, batch_tokens, turns), turns)

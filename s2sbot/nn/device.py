@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import torch
 
 from ..errors import DeviceError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "keep_memory"]
+
+MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
+"""Names of `mallopt` in malloc.h of the GNU C library."""
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, *, number: int | None = None) -> torch.device:
     """Return the device that `auto`, `cpu` or `cuda` stands for on this machine.
 
+    Args:
+        number: which GPU it is, where several processes have one each.
+
     Raises:
-        DeviceError: where a GPU is asked for and there is none that this PyTorch can use.
+        DeviceError: where a GPU is asked for and there is none that this PyTorch can use, or not so many.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -23,4 +32,28 @@ def choose_device(name: str) -> torch.device:
             f"a GPU was asked for, but PyTorch {torch.__version__} cannot use one: {cause}",
             "use --device auto or --device cpu, or install a CUDA build of PyTorch",
         )
-    return torch.device(name)
+    if name != "cuda" or number is None:
+        return torch.device(name)
+    if number >= torch.cuda.device_count():
+        raise DeviceError(
+            f"process {number} of this machine has no GPU of its own: there are {torch.cuda.device_count()}",
+            f"start torchrun with --nproc-per-node {torch.cuda.device_count()}, or train with --device cpu",
+        )
+    return torch.device("cuda", number)
+
+
+def keep_memory() -> bool:
+    """Let the C library keep what is freed for what comes next, and return whether it does.
+
+    Large tensors are otherwise mapped, filled with zeros page by page, and given back at every step of a training. Only
+    the GNU C library is asked; elsewhere nothing changes.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    limits = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 64 * 2**20}
+    heard = [bool(mallopt(name, value)) for name, value in limits.items()]
+    return all(heard)

@@ -18,7 +18,9 @@ from ..errors import SettingsError
 
 __all__ = [
     "EncoderDecoder",
+    "LinearOutput",
     "Memory",
+    "OutputLayer",
     "State",
     "Step",
     "check_tables",
@@ -28,6 +30,7 @@ __all__ = [
     "select_rows",
     "state_from_bytes",
     "state_to_bytes",
+    "trusted_output_layer",
 ]
 
 State = tuple[Tensor, ...]
@@ -58,6 +61,21 @@ class Step(NamedTuple):
     hidden: Tensor
     state: State
     attention: Tensor | None
+
+
+class LinearOutput(NamedTuple):
+    """A linear map of hidden states to logits.
+
+    weight  [target_vocab, size]
+    bias    [target_vocab], or None
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+OutputLayer = LinearOutput | nn.AdaptiveLogSoftmaxWithLoss
+"""What `project` may be besides a computation of the model's own."""
 
 
 class EncoderDecoder(nn.Module, ABC):
@@ -94,6 +112,13 @@ class EncoderDecoder(nn.Module, ABC):
     def project(self, hidden: Tensor) -> Tensor:
         """Return logits, [..., target_vocab], of hidden states, [..., size]."""
 
+    def output_layer(self) -> OutputLayer | None:
+        """Return what `project` computes, so that training need not hold all logits; None where it is something else.
+
+        It counts only together with the `project` that it was written for: see `trusted_output_layer`.
+        """
+        return None
+
     @property
     def stateful(self) -> bool:
         """Return whether the model has a mind between turns, which `carry` hands on."""
@@ -112,6 +137,18 @@ class EncoderDecoder(nn.Module, ABC):
         They may be one and the same; None where the model has no such tables.
         """
         return None
+
+
+def trusted_output_layer(model: EncoderDecoder) -> OutputLayer | None:
+    """Return the model's `output_layer()`, or None where its `project` is of a class below the one that wrote that."""
+    kinds = type(model).__mro__
+
+    def written(name: str) -> int:
+        return next(place for place, kind in enumerate(kinds) if name in vars(kind))
+
+    if "project" in vars(model) or written("project") < written("output_layer"):
+        return None
+    return model.output_layer()
 
 
 Tree = TypeVar("Tree", bound="Tensor | tuple[Any, ...]")

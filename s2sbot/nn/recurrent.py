@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import LayerError
 from ..settings import nearest
 from .cells import Cell, CellMaker, is_whole, make_cell
+from .dropout import RowDropout, make_dropout
 from .encoder_decoder import State
 from .padding import check_mask, last_real, move_back, move_together, reverse_rows
 from .stack import Feedback, Stack, check_state
@@ -26,11 +27,18 @@ def deep_cell(
     cell: str | CellMaker = "lstm",
     depth: int = 1,
     dropout: float = 0.0,
+    variational: bool = False,
+    recurrent_dropout: float = 0.0,
     share_state: bool = False,
 ) -> Stack:
     """Return `depth` cells of one kind, one above the other, with dropout between them.
 
     Dropout is a layer of its own, never that of the fused kernels, which keep random numbers that no checkpoint sees.
+
+    Args:
+        variational: what is dropped is the same at all steps of a row.
+        recurrent_dropout: share of what a step takes over from the one before that is dropped, the same at all steps
+            of a row (Gal & Ghahramani 2016); training then goes step by step.
 
     Raises:
         LayerError: where depth or a size is no whole number from 1, or no cell has that name.
@@ -40,8 +48,11 @@ def deep_cell(
     for index in range(depth):
         if index:
             # there without dropout too, so that weights have the same names whatever it is
-            layers.append(nn.Dropout(dropout))
-        layers.append(make_cell(cell, input_size if index == 0 else hidden_size, hidden_size))
+            layers.append(make_dropout(dropout, variational=variational))
+        made = make_cell(cell, input_size if index == 0 else hidden_size, hidden_size)
+        if recurrent_dropout:
+            made.recurrent_dropout = RowDropout(recurrent_dropout)
+        layers.append(made)
     return Stack(*layers, share_state=share_state)
 
 
@@ -65,11 +76,20 @@ class Recurrent(nn.Module):
         cell: str | CellMaker = "lstm",
         depth: int = 1,
         dropout: float = 0.0,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
         share_state: bool = False,
     ) -> None:
         super().__init__()
         self.stack = deep_cell(
-            input_size, hidden_size, cell=cell, depth=depth, dropout=dropout, share_state=share_state
+            input_size,
+            hidden_size,
+            cell=cell,
+            depth=depth,
+            dropout=dropout,
+            variational=variational,
+            recurrent_dropout=recurrent_dropout,
+            share_state=share_state,
         )
 
     @property
@@ -106,6 +126,8 @@ class BidirectionalRecurrent(nn.Module):
         cell: str | CellMaker = "lstm",
         depth: int = 1,
         dropout: float = 0.0,
+        variational: bool = False,
+        recurrent_dropout: float = 0.0,
         share_state: bool = False,
     ) -> None:
         super().__init__()
@@ -121,6 +143,8 @@ class BidirectionalRecurrent(nn.Module):
                     cell=cell,
                     depth=inner,
                     dropout=dropout,
+                    variational=variational,
+                    recurrent_dropout=recurrent_dropout,
                     share_state=share_state,
                 )
                 for _ in range(2)
@@ -129,7 +153,7 @@ class BidirectionalRecurrent(nn.Module):
         )
         first = cast(Recurrent, cast(nn.ModuleList, self.pairs[0])[0])
         self.tensors = levels * len(first.state_sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropouts = nn.ModuleList(make_dropout(dropout, variational=variational) for _ in range(levels - 1))
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, state: State = ()) -> tuple[Tensor, State]:
         """Run over [batch, time, input_size]; return [batch, time, size] and every layer's final states.
@@ -142,7 +166,7 @@ class BidirectionalRecurrent(nn.Module):
             raise LayerError(f"{len(state)} tensors of state are given, there are {self.tensors}")
         finals: State = ()
         for index, pair in enumerate(self.pairs):
-            inputs = self.dropout(inputs) if index else inputs
+            inputs = self.dropouts[index - 1](inputs) if index else inputs
             forwards, backwards = cast(nn.ModuleList, pair)
             parts = len(cast(Recurrent, forwards).state_sizes)
             begin = tuple(part.chunk(2, 1)[0] for part in state[len(finals) : len(finals) + parts])

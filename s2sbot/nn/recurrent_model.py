@@ -13,8 +13,10 @@ from torch.nn import functional
 from ..errors import SettingsError
 from ..settings import knob
 from ..text.tokenizer import PAD
+from .adaptive import adaptive_log_probabilities, make_adaptive
 from .attention import AdditiveAttention
-from .encoder_decoder import EncoderDecoder, Memory, State, Step
+from .dropout import forget_masks, make_dropout
+from .encoder_decoder import EncoderDecoder, LinearOutput, Memory, OutputLayer, State, Step
 from .padding import reverse_rows
 from .recurrent import BidirectionalRecurrent, Recurrent
 from .sizes import depth_pair
@@ -36,12 +38,31 @@ class RecurrentConfig:
         1, "layers of encoder and decoder, one number for both or [encoder, decoder]", minimum=1, maximum=16
     )
     dropout: float = knob(0.2, "share of activations dropped in training", minimum=0.0, maximum=0.9)
+    embedding_dropout: float | None = knob(
+        None, "that of tokens' vectors; as dropout where not given", minimum=0.0, maximum=0.9
+    )
+    variational: bool = knob(
+        False, "what is dropped is the same at all steps of a row (Gal & Ghahramani 2016), not drawn at each"
+    )
+    recurrent_dropout: float = knob(
+        0.0,
+        "share of a step's own state that the next one does not see, the same at all steps of a row; slow, as training"
+        " goes step by step",
+        minimum=0.0,
+        maximum=0.9,
+    )
     bidirectional: bool = knob(False, "the encoder reads in both directions, with half of hidden_size each")
     broadcast_state: bool = knob(True, "the decoder starts from the encoder's states, not from zeros")
     inner_broadcast_state: bool = knob(False, "all layers of a stack share one state; slower, as it goes step by step")
     reverse_source: bool = knob(False, "the encoder reads the source from its end (Sutskever et al. 2014)")
     share_embeddings: bool = knob(True, "one table of vectors for source and target, where they share a vocabulary")
     tie_output: bool = knob(True, "the output layer compares with the target's vectors (Press & Wolf 2017)")
+    adaptive_output: int | tuple[int, int] | None = knob(
+        None,
+        "for large vocabularies: this many of the most frequent tokens have the output layer to themselves, up to two"
+        " numbers cut the others into clusters (Grave et al. 2017); needs tie_output=false",
+        minimum=1,
+    )
     initialisation: str = knob(
         "scaled",
         "first weights: scaled to each layer's size; uniform up to init_scale; or normal of init_scale with orthogonal"
@@ -57,6 +78,24 @@ class RecurrentConfig:
                 f"model.hidden_size cannot be {self.hidden_size} with model.bidirectional",
                 "each direction has half of it: make it even",
             )
+        check_output(self)
+
+
+def check_output(config: RecurrentConfig) -> None:
+    """Refuse an adaptive output layer that is tied.
+
+    Raises:
+        SettingsError: where both are asked for.
+    """
+    if config.adaptive_output is not None and config.tie_output:
+        raise SettingsError(
+            "model.adaptive_output has vectors of its own, model.tie_output those of the target",
+            "set model.tie_output=false with it",
+        )
+
+
+def _is_hooked(layer: nn.Module) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 class RecurrentModel(EncoderDecoder):
@@ -67,6 +106,9 @@ class RecurrentModel(EncoderDecoder):
     encoder   [batch, source_time, embedding_size] -> [batch, source_time, hidden_size] and a state, layer by layer
     decoder   [batch, time, embedding_size + extra_input] -> [batch, time, hidden_size] and a state
     readout   what stands between the decoder and the output layer: tanh of a linear map of [hidden, extra_output]
+
+    There is dropout for each place: `source_dropout` and `target_dropout` on tokens' vectors, `memory_dropout` on what
+    the decoder sees of the source, `dropout` on its hidden states, `readout_dropout` on what goes to the output layer.
     """
 
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -96,6 +138,8 @@ class RecurrentModel(EncoderDecoder):
         stack: dict[str, Any] = {
             "cell": config.cell,
             "dropout": config.dropout,
+            "variational": config.variational,
+            "recurrent_dropout": config.recurrent_dropout,
             "share_state": config.inner_broadcast_state,
         }
         self.encoder = direction(embedding, encoder_size or hidden, depth=self.encoder_depth, **stack)
@@ -104,10 +148,25 @@ class RecurrentModel(EncoderDecoder):
         width = embedding if config.tie_output else hidden
         plain = not config.tie_output and not extra_output
         self.readout = nn.Identity() if plain else nn.Sequential(nn.Linear(hidden + extra_output, width), nn.Tanh())
-        self.output = None if config.tie_output else nn.Linear(hidden, target_vocab)
+        cutoffs = config.adaptive_output
+        self.output: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | None = None
+        if cutoffs is not None:
+            self.output = make_adaptive(hidden, target_vocab, cutoffs if isinstance(cutoffs, tuple) else (cutoffs,))
+        elif not config.tie_output:
+            self.output = nn.Linear(hidden, target_vocab)
         self.output_bias = nn.Parameter(torch.zeros(target_vocab)) if config.tie_output else None
-        self.dropout = nn.Dropout(config.dropout)
+        self._make_dropouts(config)
         self.width = width
+
+    def _make_dropouts(self, config: RecurrentConfig) -> None:
+        """Make a layer for each place, as each has a mask of its own where masks are kept."""
+        share = config.dropout if config.embedding_dropout is None else config.embedding_dropout
+        self.source_dropout = make_dropout(share, variational=config.variational)
+        self.target_dropout = make_dropout(share, variational=config.variational)
+        self.memory_dropout = make_dropout(config.dropout, variational=config.variational)
+        self.dropout = make_dropout(config.dropout, variational=config.variational)
+        self.readout_dropout = make_dropout(config.dropout, variational=config.variational)
+        self._keeps_masks = config.variational or config.recurrent_dropout > 0
 
     def _tensors(self, depth: int) -> int:
         return self.decoder.layer_states * (1 if self.config.inner_broadcast_state else depth)
@@ -120,10 +179,12 @@ class RecurrentModel(EncoderDecoder):
         Args:
             begin: the encoder's first state; zeros where it is empty.
         """
+        if self._keeps_masks:
+            forget_masks(self)
         lengths = source_mask.sum(1)
         if self.config.reverse_source:
             source = reverse_rows(source, lengths - 1)
-        values, finals = self.encoder(self.dropout(self.source_embedding(source)), lengths, begin)
+        values, finals = self.encoder(self.source_dropout(self.source_embedding(source)), lengths, begin)
         return reverse_rows(values, lengths - 1) if self.config.reverse_source else values, finals
 
     def context(self, finals: State) -> Tensor:
@@ -141,17 +202,28 @@ class RecurrentModel(EncoderDecoder):
 
         Returns the tokens' vectors, the hidden states and the state at each row's end.
         """
-        embedded = self.dropout(self.target_embedding(tokens))
+        embedded = self.target_dropout(self.target_embedding(tokens))
         lengths = None if tokens.shape[1] == 1 else tokens.ne(PAD).sum(1)
         inputs = embedded if extra is None else torch.cat([embedded, extra], 2)
         hidden, state = self.decoder(inputs, lengths, state)
         return embedded, hidden, state
 
     def project(self, hidden: Tensor) -> Tensor:
-        """Return logits, [..., target_vocab]."""
-        if self.output is not None:
-            return cast(Tensor, self.output(hidden))
-        return functional.linear(hidden, self.target_embedding.weight, self.output_bias)
+        """Return logits, [..., target_vocab]; of an adaptive output layer, log-probabilities."""
+        if self.output is None:
+            return functional.linear(hidden, self.target_embedding.weight, self.output_bias)
+        if isinstance(self.output, nn.AdaptiveLogSoftmaxWithLoss):
+            return adaptive_log_probabilities(self.output, hidden)
+        return cast(Tensor, self.output(hidden))
+
+    def output_layer(self) -> OutputLayer | None:
+        """Return the output layer; None where another was put in its place, or hooks that change what it computes."""
+        output = self.output
+        if output is None:
+            return LinearOutput(self.target_embedding.weight, self.output_bias)
+        if type(output) not in (nn.Linear, nn.AdaptiveLogSoftmaxWithLoss) or any(map(_is_hooked, output.modules())):
+            return None
+        return LinearOutput(output.weight, output.bias) if isinstance(output, nn.Linear) else output
 
     def embeddings(self) -> tuple[nn.Embedding, nn.Embedding]:
         """Return the source's and the target's table."""
@@ -171,7 +243,7 @@ class ContextFirst(RecurrentModel):
         _, finals = self.encode_states(source, source_mask, self.begin(carry) if carry else ())
         context, state = self.context(finals), self.start(finals)
         if self.first is not None:
-            _, state = self.decoder(self.first(self.dropout(context)).unsqueeze(1), None, state)
+            _, state = self.decoder(self.first(self.memory_dropout(context)).unsqueeze(1), None, state)
         return Memory(context.unsqueeze(1), source_mask[:, :1], state)
 
     def begin(self, carry: State) -> State:
@@ -181,7 +253,7 @@ class ContextFirst(RecurrentModel):
     def decode(self, tokens: Tensor, memory: Memory, state: State) -> Step:
         """Run over the target tokens."""
         _, hidden, state = self.run_decoder(tokens, state)
-        return Step(self.dropout(self.readout(self.dropout(hidden))), state, None)
+        return Step(self.readout_dropout(self.readout(self.dropout(hidden))), state, None)
 
 
 def initialise(model: RecurrentModel, config: RecurrentConfig) -> None:

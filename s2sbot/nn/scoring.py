@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from ..errors import SettingsError
 from ..text.packed import Packed
+from .adaptive import adaptive_cross_entropy
 from .batch import Batch
 from .dataset import Update, dialogue_slots, sequential_batches, sequential_dialogues
-from .encoder_decoder import EncoderDecoder, State, select_rows
+from .encoder_decoder import EncoderDecoder, LinearOutput, State, select_rows, trusted_output_layer
+from .output_loss import LOGITS_BYTES, linear_cross_entropy, projected_cross_entropy
+from .sampled_softmax import Candidates, Proposal, sampled_cross_entropy
+from .sampling import decode_own, drop_words
 
 __all__ = [
     "Minds",
@@ -22,6 +26,7 @@ __all__ = [
     "batch_loss",
     "evaluate",
     "in_dialogue_order",
+    "output_loss",
     "turn_loss",
     "update_loss",
 ]
@@ -56,15 +61,81 @@ def batch_loss(model: EncoderDecoder, batch: Batch, *, label_smoothing: float = 
 
 
 def turn_loss(
-    model: EncoderDecoder, batch: Batch, carry: State, *, label_smoothing: float = 0.0
+    model: EncoderDecoder,
+    batch: Batch,
+    carry: State,
+    *,
+    label_smoothing: float = 0.0,
+    logits_bytes: int = LOGITS_BYTES,
+    candidates: Candidates | None = None,
+    target_tokens: int | None = None,
+    scheduled_sampling: float = 0.0,
 ) -> tuple[Tensor, Tensor, State]:
-    """Return what `batch_loss` does of turns that go on from `carry`, and what the turns after them start from."""
+    """Return what `batch_loss` does of turns that go on from `carry`, and what the turns after them start from.
+
+    Args:
+        logits_bytes: what the logits that are in memory at a time may take.
+        candidates: what the real tokens of `batch.target_output` were drawn into, row by row.
+        target_tokens: how many these are, where that is known, so that no device is waited for.
+        scheduled_sampling: share of the previous tokens that are the model's own; see `decode_own`.
+    """
     memory = model.encode(batch.source, batch.source_mask, carry)
-    step = model.decode(batch.target_input, memory, memory.state)
-    logits = model.project(step.hidden[batch.target_mask])
-    wanted = batch.target_output[batch.target_mask]
-    loss = functional.cross_entropy(logits.float(), wanted, reduction="sum", label_smoothing=label_smoothing)
-    return loss, batch.target_mask.sum(), model.carry(memory, step.state)
+    if scheduled_sampling:
+        hidden, after = decode_own(model, batch.target_input, memory, scheduled_sampling)
+    else:
+        step = model.decode(batch.target_input, memory, memory.state)
+        hidden, after = step.hidden, model.carry(memory, step.state)
+    mask = batch.target_mask.flatten()
+    real = (mask.nonzero() if target_tokens is None else torch.nonzero_static(mask, size=target_tokens)).squeeze(1)
+    loss = output_loss(
+        model,
+        hidden.flatten(0, 1).index_select(0, real),
+        batch.target_output.flatten().index_select(0, real),
+        label_smoothing=label_smoothing,
+        logits_bytes=logits_bytes,
+        candidates=candidates,
+    )
+    return loss, mask.sum(), after
+
+
+def output_loss(
+    model: EncoderDecoder,
+    hidden: Tensor,
+    wanted: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    logits_bytes: int = LOGITS_BYTES,
+    candidates: Candidates | None = None,
+) -> Tensor:
+    """Return the summed cross-entropy, in nats, of `model.project(hidden)`, by the fastest way that equals it.
+
+    Args:
+        hidden: [tokens, size].
+        wanted: [tokens].
+        candidates: with them the loss is an estimate, in the training of a model whose output layer is linear.
+
+    Raises:
+        SettingsError: for candidates where the output layer is not linear.
+    """
+    layer = trusted_output_layer(model)
+    if isinstance(layer, LinearOutput) and candidates is not None:
+        return sampled_cross_entropy(
+            hidden, candidates, layer=layer, label_smoothing=label_smoothing, logits_bytes=logits_bytes
+        )
+    if candidates is not None:
+        raise SettingsError(
+            f"the output layer of {type(model).__name__} is not linear, so it cannot learn from a sample of the tokens",
+            "leave sampled softmax out",
+        )
+    if isinstance(layer, LinearOutput):
+        return linear_cross_entropy(
+            hidden, wanted, layer=layer, label_smoothing=label_smoothing, logits_bytes=logits_bytes
+        )
+    if layer is not None:
+        return adaptive_cross_entropy(
+            hidden, wanted, layer=layer, label_smoothing=label_smoothing, logits_bytes=logits_bytes
+        )
+    return projected_cross_entropy(model, hidden, wanted, label_smoothing=label_smoothing, logits_bytes=logits_bytes)
 
 
 class Minds:
@@ -101,20 +172,31 @@ class Minds:
 
 @dataclass(frozen=True, slots=True)
 class UpdateLoss:
-    """The summed loss of an update in nats, with its gradients, and what it was taken over."""
+    """The summed loss of an update in nats, with its gradients, what it was taken over, and the minds at its end."""
 
     nats: Tensor
+    carry: State
     target_tokens: int
     source_tokens: int
     exchanges: int
 
 
 def update_loss(
-    model: EncoderDecoder, packed: Packed, update: Update, minds: Minds, *, label_smoothing: float = 0.0
+    model: EncoderDecoder,
+    packed: Packed,
+    update: Update,
+    minds: Minds,
+    *,
+    label_smoothing: float = 0.0,
+    logits_bytes: int = LOGITS_BYTES,
+    proposal: Proposal | None = None,
+    word_dropout: float = 0.0,
+    scheduled_sampling: float = 0.0,
 ) -> UpdateLoss:
-    """Return the loss of an update; dialogues go on from `minds`, which is left as they end.
+    """Return the loss of an update, whose dialogues go on from `minds`; to keep what they end in is the caller's.
 
-    Gradients go back through all turns of the update, and no further.
+    Gradients go back through all turns of the update, and no further. With a proposal the loss is an estimate from the
+    tokens that are drawn of it.
     """
     device = next(model.parameters()).device
     carry, losses = minds.recall(update), []
@@ -123,13 +205,25 @@ def update_loss(
         carry = tuple(part[: len(rows)] for part in carry)
         batch = Batch.of(packed, rows)
         # counted before it is moved, so that no device is waited for
-        targets += int(batch.target_mask.sum())
+        target_tokens = int(batch.target_mask.sum())
+        if word_dropout:
+            batch = drop_words(batch, word_dropout)
+        candidates = proposal.draw(batch.target_output[batch.target_mask]).to(device) if proposal else None
+        targets += target_tokens
         sources += int(batch.source_mask.sum())
         exchanges += len(batch)
-        loss, _, carry = turn_loss(model, batch.to(device), carry, label_smoothing=label_smoothing)
+        loss, _, carry = turn_loss(
+            model,
+            batch.to(device),
+            carry,
+            label_smoothing=label_smoothing,
+            logits_bytes=logits_bytes,
+            candidates=candidates,
+            target_tokens=target_tokens,
+            scheduled_sampling=scheduled_sampling,
+        )
         losses.append(loss)
-    minds.keep(update, carry)
-    return UpdateLoss(torch.stack(losses).sum(), targets, sources, exchanges)
+    return UpdateLoss(torch.stack(losses).sum(), carry, targets, sources, exchanges)
 
 
 def in_dialogue_order(model: EncoderDecoder, packed: Packed) -> bool:
@@ -155,6 +249,7 @@ def evaluate(model: EncoderDecoder, packed: Packed, *, batch_tokens: int) -> Sco
     try:
         for update in updates:
             loss = update_loss(model, packed, update, minds)
+            minds.keep(update, loss.carry)
             nats += float(loss.nats)
             tokens += loss.target_tokens
     finally:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import LayerError
 from ..settings import nearest
 from .cells import Cell
+from .dropout import RowDropout
 from .encoder_decoder import State
 from .padding import last_real
 
@@ -52,10 +53,10 @@ class Stack(Cell):
             if not isinstance(layer, Cell):
                 inputs = layer(inputs)
             elif self.share_state:
-                inputs, state = layer(inputs, state)
+                inputs, state = layer(inputs, layer.dropped(state))
             else:
                 parts = len(layer.state_sizes)
-                inputs, own = layer(inputs, state[begin : begin + parts])
+                inputs, own = layer(inputs, layer.dropped(state[begin : begin + parts]))
                 after, begin = after + own, begin + parts
         return inputs, state if self.share_state else after
 
@@ -69,8 +70,12 @@ class Stack(Cell):
         for layer in self.layers:
             if isinstance(layer, Cell):
                 parts = len(layer.state_sizes)
-                inputs, own = layer.sequence(inputs, lengths, state[len(after) : len(after) + parts])
+                # no fused kernel lets a mask in between two steps
+                run = layer.unrolled if layer.recurrent_dropout and layer.training else layer.sequence
+                inputs, own = run(inputs, lengths, state[len(after) : len(after) + parts])
                 after += own
+            elif isinstance(layer, RowDropout):
+                inputs = layer(inputs)
             else:
                 # an ordinary layer sees [rows, size], as it does step by step
                 inputs = layer(inputs.flatten(0, 1)).reshape(*inputs.shape[:2], -1)

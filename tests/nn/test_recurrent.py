@@ -24,6 +24,7 @@ from s2sbot.nn import (
     last_real,
     reverse_rows,
 )
+from s2sbot.nn.dropout import Dropout
 
 TIME = 5
 LENGTHS = torch.tensor([5, 2, 4, 1])
@@ -133,7 +134,7 @@ def test_one_step_equals_the_fused_call(cell):
 
 def test_dropout_is_between_layers_and_a_layer_of_its_own():
     deep = Recurrent(3, 4, depth=3, dropout=0.5)
-    assert [type(layer) for layer in deep.stack.layers] == [LSTMCell, nn.Dropout, LSTMCell, nn.Dropout, LSTMCell]
+    assert [type(layer) for layer in deep.stack.layers] == [LSTMCell, Dropout, LSTMCell, Dropout, LSTMCell]
     assert all(cell.fused.dropout == 0.0 for cell in deep.stack.cells)
     inputs = torch.randn(2, 4, 3)
     assert not torch.equal(deep(inputs)[0], deep(inputs)[0])
