@@ -17,7 +17,8 @@ SOURCES := pyproject.toml constraints.txt
 help:
 	@echo "make demo    train a bot on the sample corpus and talk to it"
 	@echo "make test    run every test"
-	@echo "make soak    a million mutated files through every reader; INPUTS and SEED say how many and which"
+	@echo "make soak    a million mutated files through every reader (INPUTS and SEED say how many and which), 1,000 killed"
+	@echo "             trainings, 10,000 damaged checkpoints, and all else that takes minutes"
 	@echo "make lint    format, lint and types only"
 	@echo "make bench   compare with other ways, as ratios"
 	@echo "make clean   remove .venv, the demo's bot and caches"

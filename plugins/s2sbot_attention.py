@@ -18,7 +18,10 @@ from s2sbot.nn import (
     RecurrentModel,
     State,
     Step,
+    Stepper,
+    deferred,
     initialise,
+    last_real,
 )
 
 # What is not the paper's: a state is compared with the source after the step, not before it, and its context goes into
@@ -175,7 +178,7 @@ class Attention(RecurrentModel):
             state = tuple(part for layer in layers for part in layer)
         if self.config.input_feeding:
             state = (*state, values.new_zeros(values.shape[0], self.width))
-        values = self.dropout(values)
+        values = self.memory_dropout(values)
         if self.config.score == "additive":
             # what queries are compared with stands beside the values, so that no step maps the source anew
             values = torch.cat([values, self.attention.keys(values)], 2)
@@ -194,24 +197,37 @@ class Attention(RecurrentModel):
         size = self.attention.value_size
         values, keys = memory.values[..., :size], memory.values[..., -self.attention.key_size :]
         context, weights = self.attention(hidden, values, memory.mask, keys)
-        return self.dropout(self.readout(torch.cat([hidden, context], 2))), weights
+        return self.readout_dropout(self.readout(torch.cat([hidden, context], 2))), weights
+
+    def readout_weights(self) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of the linear map of [h ; c]."""
+        linear = self.readout.get_submodule("0")
+        return linear.get_parameter("weight"), linear.get_parameter("bias")
 
     def _fed(self, tokens: Tensor, memory: Memory, state: State) -> Step:
-        embedded = self.dropout(self.target_embedding(tokens))
-        real = tokens.ne(PAD).unsqueeze(2)
-        padded = tokens.shape[1] > 1 and not bool(real.all())
-        outputs, alignments = [], []
-        for time in range(tokens.shape[1]):
-            inputs = torch.cat([embedded[:, time], state[-1]], 1)
-            hidden, after = self.decoder.stack(inputs, state[:-1])
+        embedded = self.target_dropout(self.target_embedding(tokens))
+        if tokens.shape[1] == 1:
+            hidden, after = self.decoder.stack(torch.cat([embedded[:, 0], state[-1]], 1), state[:-1])
             attentional, weights = self._attend(hidden.unsqueeze(1), memory)
-            after = (*after, attentional.squeeze(1))
-            if padded:
-                after = tuple(torch.where(real[:, time], new, old) for new, old in zip(after, state, strict=True))
-            state = after
-            outputs.append(attentional)
+            return Step(attentional, (*after, attentional.squeeze(1)), weights)
+        step = Stepper(self.decoder.stack, embedded)
+        size = self.attention.value_size
+        attend = self.attention.stepwise(
+            memory.values[..., :size].contiguous(), memory.mask, memory.values[..., -self.attention.key_size :]
+        )
+        readout = deferred(*self.readout_weights())
+        states, alignments = [], []
+        for time in range(tokens.shape[1]):
+            hidden, after = step(time, state[-1], state[:-1])
+            context, weights = attend(hidden)
+            fed = torch.tanh(readout(torch.cat([hidden, context], 1)))
+            state = (*after, self.readout_dropout(fed))
+            states.append(state)
             alignments.append(weights)
-        return Step(torch.cat(outputs, 1), state, torch.cat(alignments, 1))
+        steps = [torch.stack(parts, 1) for parts in zip(*states, strict=True)]
+        lengths = tokens.ne(PAD).sum(1)
+        # where a row has ended, what comes after its last token means nothing
+        return Step(steps[-1], tuple(last_real(part, lengths) for part in steps), torch.stack(alignments, 1))
 
 
 @hookimpl

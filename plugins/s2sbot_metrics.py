@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -11,41 +13,68 @@ from typing import Any
 
 from s2sbot import Progress, hookimpl
 
-KEPT = ("step", "validation", "end")
+KEPT = ("step", "validation", "notice", "end")
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @hookimpl
 def training_progress(bot: Path, progress: Progress) -> None:
-    """Append a line; at the start of a resumed run, drop what was written after its checkpoint."""
+    """Append a line; where a run goes on from a checkpoint, or back to one, drop what was written after it.
+
+    A line that finds no room on the disk is lost, and those after it are not.
+    """
     file = bot / "training" / "metrics.jsonl"
-    if progress.kind == "start" and file.exists():
-        _cut(file, progress.step)
-    if progress.kind not in KEPT:
-        return
+    try:
+        if progress.kind in ("start", "notice") and file.exists():
+            _cut(file, progress.step)
+        if progress.kind in KEPT and not progress.transient:
+            _append(file, progress)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        if progress.kind != "step":
+            said = "no space left on the disk: %s has no line for the %s at step %d"
+            logging.getLogger("s2sbot.plugins").warning(said, file, progress.kind, progress.step)
+
+
+def _append(file: Path, progress: Progress) -> None:
+    """Write a line whole or not at all."""
     figures = {key: _plain(value) for key, value in dataclasses.asdict(progress).items() if value not in (None, "", ())}
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(figures, ensure_ascii=False, allow_nan=False) + "\n")
+    line = json.dumps(figures, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace") + b"\n"
+    with file.open("ab", buffering=0) as stream:
+        before = stream.tell()
+        try:
+            if stream.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        except OSError:
+            stream.truncate(before)
+            raise
 
 
 def _cut(file: Path, step: int) -> None:
-    """Keep the lines up to `step`; whatever happens meanwhile, the file is the old one or the new one."""
-    # split("\n"), as splitlines() would also cut at U+2028 and others inside a sample
-    kept = [line for line in file.read_text("utf-8", errors="replace").split("\n") if _step(line) <= step]
-    new = file.with_name(f"{file.name}.new")
-    with new.open("w", encoding="utf-8") as stream:
-        stream.write("".join(f"{line}\n" for line in kept))
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.replace(file)
+    """Cut the file off where what was written after `step` begins; that takes no room, and is done or not."""
+    with file.open("rb+") as stream:
+        kept = 0
+        for line in stream:
+            if _step(line) > step:
+                stream.truncate(kept)
+                break
+            kept += len(line)
 
 
 def _plain(value: Any) -> Any:
     """Return a value that JSON has a word for: null for a perplexity beyond what a float holds."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _step(line: str) -> int:
+def _step(line: bytes) -> float:
+    """Return the step of a line; infinity for one that is to go: an end that was none, or what a crash cut short."""
     try:
-        return int(json.loads(line)["step"])
+        if not line.endswith(b"\n"):
+            return math.inf
+        values = json.loads(line)
+        return math.inf if values["kind"] == "end" else int(values["step"])
     except (ValueError, KeyError, TypeError):
-        return 2**62  # a line that was cut short by a crash
+        return math.inf

@@ -63,7 +63,7 @@ class Peek(RecurrentModel):
     def encode(self, source: Tensor, source_mask: Tensor, carry: State = ()) -> Memory:
         """Read the source; `values` is the context vector alone, [batch, 1, hidden_size]."""
         _, finals = self.encode_states(source, source_mask)
-        context = self.dropout(self.context(finals))
+        context = self.memory_dropout(self.context(finals))
         return Memory(context.unsqueeze(1), source_mask[:, :1], self.start(finals))
 
     def decode(self, tokens: Tensor, memory: Memory, state: State) -> Step:
@@ -71,7 +71,7 @@ class Peek(RecurrentModel):
         context = memory.values.expand(-1, tokens.shape[1], -1)
         embedded, hidden, state = self.run_decoder(tokens, state, context)
         readout = self.readout(torch.cat([self.dropout(hidden), embedded, context], 2))
-        return Step(self.dropout(readout), state, None)
+        return Step(self.readout_dropout(readout), state, None)
 
 
 @hookimpl

@@ -55,6 +55,7 @@ from .text import (
     strip_markup,
     text_lines,
 )
+from .text.metric import Metric
 
 if TYPE_CHECKING:
     from .engine import Bot
@@ -77,6 +78,7 @@ __all__ = [
     "Item",
     "LayerError",
     "Lost",
+    "Metric",
     "NewerFormatError",
     "NewerStoreError",
     "Origin",
@@ -137,6 +139,8 @@ def training(
     languages: tuple[str, str] | None = None,
     settings: dict[str, dict[str, Any]] | None = None,
     resume: bool = False,
+    start: str | Path | None = None,
+    weights: Sequence[float] = (),
 ) -> Training:
     """Describe a training run, to be entered and then walked through.
 
@@ -146,7 +150,8 @@ def training(
 
     Nothing is read or written before the `with` is entered; leaving it saves. Where no model is named it is the
     preset's, or else `attention`; `settings` has the tables data, model, train and decode. With `resume` the run in
-    `bot` goes on from its last checkpoint.
+    `bot` goes on from its last checkpoint; with `start` a new one begins with the model, weights and tokenizer of that
+    bot. `weights` say how often a pass goes through each corpus, in their order. A budget counts from entering.
 
     Raises:
         S2SBotError: on entering, for anything a user can mend.
@@ -163,4 +168,6 @@ def training(
         languages=languages,
         settings=settings or {},
         resume=resume,
+        start=None if start is None else Path(start),
+        weights=weights,
     )

@@ -9,6 +9,8 @@ S2SBotError                 exit code 1
 ├── BotError                a folder that is no bot, or a damaged one
 │   └── NewerFormatError    written by a newer s2sbot; exit code 3
 ├── TrainingError           a run that cannot start, go on or be resumed
+│   └── DivergedError       its losses are not finite, at half the rate neither; exit code 4
+├── DiskError               a disk that is full, or a place that cannot be written; exit code 74
 ├── StoreError              the conversation store cannot be opened, or does not have what was asked for
 │   └── NewerStoreError     its schema is newer than this program; exit code 3
 └── DeviceError             a device asked for that is not there
@@ -20,6 +22,8 @@ __all__ = [
     "BotError",
     "CorpusError",
     "DeviceError",
+    "DiskError",
+    "DivergedError",
     "LayerError",
     "NewerFormatError",
     "NewerStoreError",
@@ -78,6 +82,18 @@ class NewerFormatError(BotError):
 
 class TrainingError(S2SBotError):
     """A training run that cannot start, cannot go on, or cannot be resumed."""
+
+
+class DivergedError(TrainingError):
+    """A training run whose losses are not finite, at half the learning rate neither."""
+
+    exit_code = 4
+
+
+class DiskError(S2SBotError):
+    """A disk that is full, or a place that cannot be written; what was there before is untouched."""
+
+    exit_code = 74
 
 
 class StoreError(S2SBotError):

@@ -3,28 +3,51 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
+import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import S2SBotError
+from .errors import DiskError, S2SBotError
 
 __all__ = [
+    "folder_hash",
     "full_disk_explained",
+    "kill_point",
     "make_private_folder",
     "read_json",
     "refuse_existing",
+    "refuse_full_disk",
+    "remove_temporaries",
     "sync_file",
     "sync_folder",
     "write_atomically",
+    "write_file",
     "write_json",
 ]
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def kill_point(name: str) -> None:
+    """Do nothing, but for a test that has `$S2SBOT_KILL_POINT` name this place: end as by `kill -9`.
+
+    With `NAME:3` the third time that the process comes by.
+    """
+    wanted, _, count = os.environ.get("S2SBOT_KILL_POINT", "").partition(":")
+    if wanted != name:
+        return
+    if int(count or 1) <= 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.environ["S2SBOT_KILL_POINT"] = f"{name}:{int(count) - 1}"
 
 
 def sync_file(path: Path) -> None:
@@ -55,22 +78,37 @@ def full_disk_explained(target: Path) -> Iterator[None]:
     """Turn "no space left" and "not allowed" into an error that names the folder.
 
     Raises:
-        S2SBotError: where the disk is full, a quota is used up, or the place cannot be written.
+        DiskError: where the disk is full, a quota is used up, or the place cannot be written.
     """
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             free = shutil.disk_usage(_existing(target)).free
-            raise S2SBotError(
+            raise DiskError(
                 f"no space left on the disk while writing {target} ({free / 2**20:.0f} MiB free)",
                 "free some space; what was there before is untouched",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise S2SBotError(
+            raise DiskError(
                 f"cannot write {target}: {error.strerror}", "choose a folder that you may write to"
             ) from error
-        raise S2SBotError(f"cannot write {target}: {error.strerror or error}", "choose another place") from error
+        raise DiskError(f"cannot write {target}: {error.strerror or error}", "choose another place") from error
+
+
+def refuse_full_disk(target: Path, needed: int, what: str) -> None:
+    """Raise where so many bytes would not fit, before any of them is written.
+
+    Raises:
+        DiskError: with what is needed, and what is free.
+    """
+    free = shutil.disk_usage(_existing(target)).free
+    if free < needed:
+        raise DiskError(
+            f"no space left on the disk for {what} in {target}: {needed / 2**20:,.1f} MiB are needed,"
+            f" {free / 2**20:,.1f} are free",
+            "free some space; what was there before is untouched",
+        )
 
 
 def _existing(path: Path) -> Path:
@@ -106,17 +144,49 @@ def write_atomically(path: Path, write: bytes | Callable[[Path], None]) -> None:
                 temporary.write_bytes(write)
             else:
                 write(temporary)
+            kill_point("write.begun")
             sync_file(temporary)
+            kill_point("write.synced")
             temporary.replace(path)
+            kill_point("write.renamed")
             sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_file(path: Path, chunks: Iterable[bytes | memoryview]) -> str:
+    """Write a new file in a folder that has not got its name yet, durable when this returns; return its SHA-256."""
+    hashed = hashlib.sha256()
+    with path.open("xb") as stream:
+        for chunk in chunks:
+            hashed.update(chunk)
+            stream.write(chunk)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return hashed.hexdigest()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what `write_atomically` has left in a folder where a process was killed."""
+    for path in folder.glob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, atomically."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, text.encode())
+
+
+def folder_hash(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of all files below a folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix().encode()
+            found.update(hashlib.sha256(name).digest() + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def read_json(path: Path, *, limit: int = 4 * 2**20) -> Any:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .nn.encoder_decoder import EncoderDecoder
     from .progress import Progress
     from .text.dialogue import PairReader, Reader
+    from .text.metric import Metric
     from .text.tokenizer import Tokenizer
 
 __all__ = ["GROUPS", "Hooks", "hookimpl", "hookspec"]
@@ -23,6 +24,7 @@ GROUPS = {
     "s2sbot.models": "register_models",
     "s2sbot.tokenizers": "register_tokenizers",
     "s2sbot.readers": "register_readers",
+    "s2sbot.metrics": "register_metrics",
     "s2sbot.hooks": "training_progress",
 }
 """The entry-point groups, each with the hook that its plugins answer; one is loaded when it is first needed."""
@@ -44,6 +46,11 @@ class Hooks(Protocol):
     @hookspec
     def register_readers(self) -> Mapping[str, type[Reader] | type[PairReader]]:
         """Offer readers of corpus files by name."""
+        ...
+
+    @hookspec
+    def register_metrics(self) -> Mapping[str, type[Metric]]:
+        """Offer metrics of a validation by name."""
         ...
 
     @hookspec

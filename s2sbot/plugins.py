@@ -1,4 +1,4 @@
-"""Entry points go in; models, tokenizers and readers come out by name, and every broken plugin with its cause."""
+"""Entry points go in; models, tokenizers, readers and metrics come out by name, and broken plugins with their cause."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .hookspecs import GROUPS, Hooks
 from .progress import Progress
 from .settings import nearest
 from .text.dialogue import PairReader, Reader
+from .text.metric import Metric
 from .text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ _FAULTS: Final = (Exception, SystemExit)
 _MEMBERS: Final = {
     "register_tokenizers": ("__len__", "encode", "decode", "save", "load", "train"),
     "register_readers": ("sniff", "read"),
+    "register_metrics": ("higher_is_better", "score"),
 }
 FIRST_PARTY: Final = "s2sbot"
 
@@ -100,6 +102,10 @@ class Plugins:
         """Return every reader by name."""
         return self._offers("register_readers", "reader")
 
+    def metrics(self) -> dict[str, Offer]:
+        """Return every metric by name."""
+        return self._offers("register_metrics", "metric")
+
     def model(self, name: str) -> type[EncoderDecoder]:
         """Return a model by name.
 
@@ -113,6 +119,11 @@ class Plugins:
         """Return a tokenizer by name; raises as `model` does."""
         tokenizer: type[Tokenizer] = self._one(self.tokenizers(), name, "tokenizer")
         return tokenizer
+
+    def metric(self, name: str) -> type[Metric]:
+        """Return a metric by name; raises as `model` does."""
+        metric: type[Metric] = self._one(self.metrics(), name, "metric")
+        return metric
 
     def readers(self) -> dict[str, Reader | PairReader]:
         """Return a reader of every kind, ready to read."""
@@ -133,9 +144,13 @@ class Plugins:
             except _FAULTS as error:
                 self._fail("training_progress", implementation.plugin_name, error)
 
+    def leave_out_metric(self, name: str, cause: str) -> None:
+        """Name a metric that has failed; the rest of its plugin stays."""
+        self._note(self.metrics()[name].plugin, f"the metric {name!r} has failed: {cause}", (name,))
+
     def load_all(self) -> None:
         """Load every group, so that `broken` is complete."""
-        self.models(), self.tokenizers(), self.readers()
+        self.models(), self.tokenizers(), self.readers(), self.metrics()
         self._load("s2sbot.hooks")
 
     def hooks(self) -> dict[str, list[str]]:

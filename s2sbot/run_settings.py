@@ -18,11 +18,9 @@ from .settings import (
     Tables,
     TrainSettings,
     build,
-    merge_tables,
     nearest,
-    read_tables,
-    tables_to_toml,
 )
+from .tables import merge_tables, read_tables, tables_to_toml
 from .text.corpus import Corpus
 
 __all__ = ["DEFAULT_BUDGET", "DEFAULT_MODEL", "RunSettings", "kind_of", "model_of", "resolve_settings"]
@@ -78,9 +76,19 @@ class RunSettings:
 
 
 def resolve_settings(
-    corpora: Sequence[Corpus], model: str, preset: str | None, size: str | None, given: Tables, plugins: Plugins
+    corpora: Sequence[Corpus],
+    model: str,
+    preset: str | None,
+    size: str | None,
+    given: Tables,
+    plugins: Plugins,
+    *,
+    start: Tables | None = None,
 ) -> RunSettings:
-    """Lay defaults < corpus < preset < size < `given` over each other, and check the result.
+    """Lay defaults < corpus < preset < size < `start` < `given` over each other, and check the result.
+
+    Args:
+        start: what the bot settles that the run begins from.
 
     Raises:
         SettingsError: for an unknown key, size or preset, a value out of limits, or two lengths of a run at once.
@@ -96,6 +104,7 @@ def resolve_settings(
     layers += [_wishes(corpus, kind.Config) for corpus in corpora]
     layers.append(kind.presets[preset] if preset else {})
     layers.append({**SIZES[size], "model": kind.sizes.get(size, {})} if size else {})
+    layers.append(start or {})
     below, above = merge_tables(*layers), merge_tables(given)
     asked = [name for name in LENGTHS if above["train"].get(name) is not None]
     if len(asked) > 1:
@@ -104,6 +113,8 @@ def resolve_settings(
         for name in LENGTHS:
             below["train"].pop(name, None)
     merged = merge_tables(below, above)
+    if merged["train"].get("schedule") == "noam" and "learning_rate" not in above["train"]:
+        merged["train"]["learning_rate"] = _noam_factor(layers)
     if not any(merged["train"].get(name) for name in LENGTHS):
         merged["train"]["budget"] = DEFAULT_BUDGET
     if merged["data"].get("share_tokenizer") is False and _has_knob(kind.Config, "share_embeddings"):
@@ -115,6 +126,15 @@ def resolve_settings(
         # an id then means one word in the source and another in the target
         merged["model"]["share_embeddings"] = False
     return RunSettings._build(model, merged, plugins)
+
+
+def _noam_factor(layers: Sequence[Tables]) -> float:
+    """Return what the schedule noam is multiplied with: what is said where it is asked for, or 1.
+
+    The highest rate of another schedule, as that of a size, is no factor.
+    """
+    asking = [layer["train"] for layer in layers if layer.get("train", {}).get("schedule") == "noam"]
+    return float(asking[-1].get("learning_rate", 1.0)) if asking else 1.0
 
 
 def resolve_data(corpora: Sequence[Corpus], given: Mapping[str, Any]) -> DataSettings:

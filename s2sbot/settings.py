@@ -7,7 +7,6 @@ import difflib
 import math
 import os
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -26,18 +25,13 @@ __all__ = [
     "build",
     "home",
     "knob",
-    "merge_tables",
     "nearest",
-    "parse_assignment",
     "parse_duration",
-    "read_tables",
-    "tables_to_toml",
 ]
 
 Tables = Mapping[str, Mapping[str, Any]]
 Settings = TypeVar("Settings")
 
-TABLE_NAMES = ("data", "model", "train", "decode")
 LENGTHS = ("budget", "epochs", "steps")
 """The knobs of the table `train` that say how long a run is; one of them is given."""
 
@@ -108,15 +102,28 @@ class TrainSettings:
         "source and target tokens in a batch with padding; a hundredth of the corpus, 400 to 1,000, where not given",
         minimum=16,
     )
+    corpus_weights: str = knob(
+        "", "how often a pass goes through each corpus, as 2,0.5, in the order of their names; --weight writes it"
+    )
     bptt_turns: int = knob(
         2, "turns of a dialogue that a gradient goes back through, for a model with a mind", minimum=1, maximum=32
     )
-    optimizer: str = knob("adam", "how gradients change weights", choices=("adam", "sgd", "adagrad", "adadelta"))
-    learning_rate: float = knob(3e-3, "highest learning rate", above=0.0)
+    precision: str = knob(
+        "auto",
+        "number format of the products: bf16 where a GPU has it, float32 elsewhere, or float64 to compare runs",
+        choices=("auto", "float32", "bf16", "float64"),
+    )
+    optimizer: str = knob(
+        "adam", "how gradients change weights", choices=("adam", "adamw", "sgd", "adagrad", "adadelta")
+    )
+    learning_rate: float = knob(
+        3e-3, "highest learning rate; with the schedule noam a factor, 1 where not given", above=0.0
+    )
     schedule: str = knob(
         "cosine",
-        "course of the learning rate: half a cosine down to final_rate, constant, or halved at even distances",
-        choices=("cosine", "constant", "halving"),
+        "course of the learning rate after the warm-up: half a cosine down to final_rate, constant, halved at even"
+        " distances, noam or inverse-sqrt (fall with the root of the step), or plateau (falls when validation stalls)",
+        choices=("cosine", "constant", "halving", "noam", "inverse-sqrt", "plateau"),
     )
     warmup_steps: int = knob(100, "updates over which the learning rate rises from 0", minimum=0)
     final_rate: float = knob(
@@ -126,14 +133,65 @@ class TrainSettings:
         0.5, "schedule halving: share of the run after which the rate is halved first", minimum=0.0, maximum=1.0
     )
     halvings: int = knob(5, "schedule halving: how often the rate is halved", minimum=1, maximum=100)
+    plateau_patience: int = knob(
+        1, "schedule plateau: validations without a better one, since it or a fall, until the rate falls", minimum=1
+    )
+    plateau_factor: float = knob(
+        0.5, "schedule plateau: what the rate is multiplied with when it falls", above=0.0, maximum=1.0
+    )
     average: str = knob("tokens", "what the loss of an update is divided by", choices=("tokens", "exchanges"))
-    weight_decay: float = knob(0.0, "weight decay, with adam decoupled", minimum=0.0)
+    weight_decay: float = knob(0.0, "weight decay; decoupled with adamw, part of the gradient elsewhere", minimum=0.0)
     clip: float = knob(1.0, "gradients are scaled down to this norm", above=0.0)
     label_smoothing: float = knob(0.0, "probability spread over the whole vocabulary", minimum=0.0, maximum=0.5)
+    sampled_softmax: int = knob(
+        0,
+        "tokens drawn for each update that stand for the rest of the vocabulary (Jean et al. 2015); 0 takes all of it",
+        minimum=0,
+    )
+    sampled_until: float = knob(
+        1.0,
+        "share of the run after which sampled_softmax ends and all of the vocabulary is learnt from",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    logits_mb: int | None = knob(
+        None, "megabytes of logits in memory at a time; 48 on a CPU and 512 on a GPU where not given", minimum=1
+    )
+    word_dropout: float = knob(
+        0.0,
+        "share of tokens, of the source and before the predicted one, that are replaced by UNK",
+        minimum=0.0,
+        maximum=0.9,
+    )
+    subword_sampling: float = knob(
+        0.0, "tokenizer sentencepiece: share of sentences that are cut into pieces at random", minimum=0.0, maximum=1.0
+    )
+    scheduled_sampling: float = knob(
+        0.0,
+        "share of the previous tokens that are the model's own, rising from 0 to it over the run; slow, as training"
+        " goes step by step",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    ema: float = knob(
+        0.0,
+        "decay of an exponential moving average of the weights, as 0.999, that is validated and kept; 0 for none",
+        minimum=0.0,
+        maximum=0.99999,
+    )
     validations: int = knob(10, "validations in a run", minimum=1)
+    metric: str = knob(
+        "perplexity", "what the best weights are chosen by: perplexity, or a metric of a plugin, as bleu"
+    )
+    early_stopping: int = knob(0, "validations without a better one after which the run ends; 0 for never", minimum=0)
     checkpoint_every: float = knob(120.0, "seconds between checkpoints", above=0.0, duration=True)
     keep_checkpoints: int = knob(2, "checkpoints to keep", minimum=1)
-    select: str = knob("best", "weights the bot gets: best on validation, or last", choices=("best", "last"))
+    keep_best: int = knob(1, "best weights to keep, for select=average and for looking back", minimum=1, maximum=100)
+    select: str = knob(
+        "best",
+        "weights the bot gets: best on validation, last, or the average of the keep_best best ones",
+        choices=("best", "last", "average"),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,81 +318,6 @@ def _check_limits(value: Any, limits: Mapping[str, Any], name: str) -> None:
             raise SettingsError(f"{name} cannot be {number}", f"it must be at most {maximum}")
         if above is not None and not number > above:
             raise SettingsError(f"{name} cannot be {number}", f"it must be above {above}")
-
-
-def merge_tables(*layers: Tables) -> dict[str, dict[str, Any]]:
-    """Lay settings over each other, lowest first.
-
-    Raises:
-        SettingsError: for a table other than data, model, train and decode.
-    """
-    merged: dict[str, dict[str, Any]] = {name: {} for name in TABLE_NAMES}
-    for layer in layers:
-        for name, values in layer.items():
-            if name not in merged:
-                raise SettingsError(f"unknown table {name!r}", nearest(name, TABLE_NAMES))
-            if not isinstance(values, Mapping):
-                raise SettingsError(f"{name!r} must be a table", f"write it as [{name}] with keys below it")
-            merged[name].update(values)
-    return merged
-
-
-def parse_assignment(text: str) -> tuple[str, str, Any]:
-    """Read `table.key=value` as given to --set; the value is read as TOML, or else taken as a word."""
-    name, equals, raw = text.partition("=")
-    table, dot, key = name.strip().partition(".")
-    if not (equals and dot and table and key):
-        raise SettingsError(
-            f"cannot read the setting {text!r}", "write it as table.key=value, as in model.hidden_size=512"
-        )
-    if table not in TABLE_NAMES:
-        raise SettingsError(f"unknown table {table!r} in {text!r}", nearest(table, TABLE_NAMES))
-    raw = raw.strip()
-    if raw.lower() == "none":
-        return table, key, None
-    try:
-        value = tomllib.loads(f"value = {raw}")["value"]
-    except (ValueError, RecursionError):
-        value = raw
-    return table, key, value
-
-
-def read_tables(path: Path) -> dict[str, dict[str, Any]]:
-    """Read the four tables of a TOML file.
-
-    Raises:
-        SettingsError: where it cannot be read, or is not TOML (names the line).
-    """
-    try:
-        return merge_tables(tomllib.loads(path.read_text("utf-8-sig")))
-    except OSError as error:
-        raise SettingsError(f"cannot read {path}: {error.strerror}", "give --config the name of a TOML file") from error
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(
-            f"{path}: {error}", "the file must be TOML with tables [data], [model], [train], [decode]"
-        ) from error
-
-
-def tables_to_toml(tables: Tables) -> str:
-    """Print tables of plain values as TOML; what is None is left out, as TOML has no word for it."""
-    lines = []
-    for name, values in tables.items():
-        lines.append(f"[{name}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in values.items() if value is not None]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        escaped = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\u{ord(match[0]):04x}", escaped)
-        return f'"{escaped}"'
-    return repr(value)
 
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -11,7 +11,8 @@ import pytest
 from s2sbot import Cue, Exchange
 from s2sbot.plugins import Plugins
 from s2sbot.preparation import prepare
-from s2sbot.settings import DataSettings, build, parse_assignment
+from s2sbot.settings import DataSettings, build
+from s2sbot.tables import parse_assignment
 from s2sbot.text import Corpus, Rules, cues_to_dialogues, open_corpus
 from s2sbot.text.reading import DocumentReport, fit_exchanges
 from s2sbot.text.rules import RULES

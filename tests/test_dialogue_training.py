@@ -6,10 +6,10 @@ from small import tables, write_pairs, write_subtitles
 
 import s2sbot
 from s2sbot.bot import read_description
-from s2sbot.checkpoint import Checkpoint
 from s2sbot.nn import Batch, generate
 from s2sbot.nn.encoder_decoder import state_from_bytes
 from s2sbot.store import Store
+from s2sbot.trainer.checkpoint import Checkpoint
 
 
 def settings(**train):
@@ -49,7 +49,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_bit(film, tmp_path, model, optimi
         list(run)
     one, other = newest(straight), newest(halted)
     assert one.state["step"] == other.state["step"] == 12
-    for part in ("weights", "optimizer", "random", "minds"):
+    for part in ("weights", "optimizer", "average", "minds"):
         first, second = getattr(one, part), getattr(other, part)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first), part
@@ -118,7 +118,7 @@ def test_an_update_takes_as_many_turns_as_asked(film, tmp_path, turns):
         film, bot=tmp_path / "a.bot", model="stateful-broadcast", settings=settings(bptt_turns=turns, steps=2)
     ) as run:
         list(run)
-        assert max(len(update.turns) for update in run._loop._updates) == turns
+        assert max(len(update.turns) for update in run._loop.order.updates) == turns
 
 
 def test_a_loss_that_is_not_finite_leaves_no_mind(film, tmp_path):
@@ -127,13 +127,14 @@ def test_a_loss_that_is_not_finite_leaves_no_mind(film, tmp_path):
             if progress.kind == "validation":
                 break
         loop = run._loop
-        assert loop._minds.state
+        assert any(bool(part.any()) for part in loop.minds.state)
         kept = [parameter.detach().clone() for parameter in loop.model.parameters()]
         with torch.no_grad():
             loop.model.target_embedding.weight.fill_(float("nan"))
+        slots = loop.order.updates[loop.order.position].slots
         loop._train_step()
-        assert loop._minds.state == ()
-        assert loop.bad == 1
+        assert not any(bool(part[slots].any()) for part in loop.minds.state)
+        assert loop.updater.read("bad")["bad"] == 1
         with torch.no_grad():
             for parameter, values in zip(loop.model.parameters(), kept, strict=True):
                 parameter.copy_(values)
@@ -148,7 +149,7 @@ def test_the_loss_is_the_mean_of_tokens_or_of_exchanges(film, tmp_path):
             for progress in run:
                 if progress.kind == "start":
                     before = [parameter.detach().clone() for parameter in run._loop.model.parameters()]
-                    update = run._loop._updates[0]
+                    update = run._loop.order.updates[0]
             after = list(run._loop.model.parameters())
             batch = Batch.of(run._loop.prepared.train, update.turns[0])
         norms[average] = (

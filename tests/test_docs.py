@@ -21,7 +21,7 @@ from s2sbot.hookspecs import GROUPS
 from s2sbot.nn import Batch, batch_loss, generate
 from s2sbot.plugins import Plugins
 from s2sbot.settings import DecodeSettings
-from s2sbot.testing import check_reader, check_tokenizer
+from s2sbot.testing import check_metric, check_reader, check_tokenizer
 
 ROOT = Path(__file__).parents[1]
 THIRD_PARTY = ROOT / "tests" / "thirdparty" / "s2sbot-mean"
@@ -64,7 +64,8 @@ def test_the_readme_shows_the_files_that_are_tested(name: str) -> None:
 
 
 def test_every_block_is_tested() -> None:
-    tested = ["class Mean(", "check_model(", "class Spaces", "class Play", "def training_progress(", "def ask("]
+    tested = ["class Mean(", "check_model(", "class Spaces", "class Play", "class WordsApart", "def ask("]
+    tested.append("def training_progress(")
     assert sorted(PYTHON) == sorted(block(words) for words in tested)
     files = [path.name for path in THIRD_PARTY.iterdir() if path.is_file()]
     assert sorted(files) == ["pyproject.toml", "s2sbot_mean.py"]
@@ -121,6 +122,13 @@ def test_the_command_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     )
     assert asked.returncode == 1
     assert "no.bot is no bot" in asked.stderr
+
+
+def test_the_metric_fulfils_the_contract(example) -> None:
+    plugins = Plugins(example("class WordsApart"))
+    check_metric(plugins.metric("words-apart"))
+    assert plugins.metric("words-apart")().score(["a b", ""], ["a", "a b"], ["", ""]) == 1.5
+    assert plugins.broken == []
 
 
 def test_the_tokenizer_fulfils_the_contract(example) -> None:

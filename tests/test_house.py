@@ -33,7 +33,7 @@ HOOKS = sorted(GROUPS.values())
 FACES = {"s2sbot": s2sbot, "s2sbot.nn": s2sbot.nn, "s2sbot.testing": s2sbot.testing}
 LONGEST_FILE = 400
 
-TORCH = ("nn/", "bot.py", "trainer.py", "loop.py", "checkpoint.py", "testing/")
+TORCH = ("nn/", "bot.py", "trainer/", "testing/")
 WINGS = {
     "torch": TORCH,
     "safetensors.torch": TORCH,

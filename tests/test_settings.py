@@ -19,13 +19,10 @@ from s2sbot.settings import (
     build,
     home,
     knob,
-    merge_tables,
     nearest,
-    parse_assignment,
     parse_duration,
-    read_tables,
-    tables_to_toml,
 )
+from s2sbot.tables import merge_tables, parse_assignment, read_tables, tables_to_toml
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

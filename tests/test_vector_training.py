@@ -7,11 +7,11 @@ from small import tables, write_pairs
 
 import s2sbot
 from s2sbot import RESERVED, SettingsError, TokenizerError
-from s2sbot.loop import Loop
 from s2sbot.nn.encoder_decoder import put_vectors
 from s2sbot.plugins import Plugins
 from s2sbot.preparation import Prepared
 from s2sbot.run_settings import RunSettings
+from s2sbot.trainer.loop import Loop
 
 SIZE = 24
 WORDS = ("hello", "who", "water", "tea", "never-seen")

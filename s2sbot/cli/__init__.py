@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "translate": "Translate lines with a bot.",
     "evaluate": "Say how well a bot foresees a corpus.",
     "corpus": "Look into corpora, prepare, align and fetch them.",
+    "rerun": "Train a bot again from its card, and say whether its metric holds.",
+    "diff": "Name what differs between two bots.",
     "history": "Read, search, export and delete stored conversations.",
     "plugins": "List and check models, tokenizers and readers.",
 }

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..settings import DataSettings, build, parse_assignment
+from ..settings import DataSettings, build
+from ..tables import parse_assignment
 from .options import Place
 
 if TYPE_CHECKING:

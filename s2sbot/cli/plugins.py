@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 __all__ = ["plugins"]
 
-KINDS = ("model", "tokenizer", "reader")
+KINDS = ("model", "tokenizer", "reader", "metric")
 
 
 @click.group(no_args_is_help=True)
 def plugins() -> None:
-    """List models, tokenizers, readers and broken plugins, and check them.
+    """List models, tokenizers, readers, metrics and broken plugins, and check them.
 
     \b
     Examples:
@@ -74,7 +74,12 @@ def list_plugins(as_json: bool) -> None:
 
 
 def _offers(found: Plugins) -> dict[str, dict[str, Offer]]:
-    return {"model": found.models(), "tokenizer": found.tokenizers(), "reader": found.reader_offers()}
+    return {
+        "model": found.models(),
+        "tokenizer": found.tokenizers(),
+        "reader": found.reader_offers(),
+        "metric": found.metrics(),
+    }
 
 
 @plugins.command(no_args_is_help=True)
@@ -104,7 +109,7 @@ def check(
     files: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Check that the model, tokenizer or reader NAME does what s2sbot expects of it.
+    """Check that the model, tokenizer, reader or metric NAME does what s2sbot expects of it.
 
     Exit code 1 says that something differs. A plugin is Python code, which runs here as everywhere in s2sbot.
 
@@ -148,7 +153,7 @@ def _chosen(found: Plugins, name: str, kind: str | None) -> tuple[str, Offer]:
     if fitting:
         return fitting[0], offers[fitting[0]][name]
     causes = [f"{broken.plugin}: {broken.cause}" for broken in found.broken if name in broken.owns]
-    what = kind or "model, tokenizer or reader"
+    what = kind or "model, tokenizer, reader or metric"
     if causes:
         raise PluginError(f"the {what} {name!r} cannot be used: {'; '.join(causes)}", "mend or uninstall that plugin")
     known = {title for named in offers.values() for title in named}
@@ -161,15 +166,17 @@ def _findings(
     """Yield what the checks of a kind find; what the options say is looked at before the first one runs."""
     if assignments and kind != "model":
         raise click.UsageError(f"--set is for models, and this is a {kind}")
-    if files and kind == "model":
-        raise click.UsageError("--file is for readers and tokenizers, and this is a model")
+    if files and kind in ("model", "metric"):
+        raise click.UsageError(f"--file is for readers and tokenizers, and this is a {kind}")
     from ..settings import build
-    from ..testing import model_checks, reader_checks, tokenizer_checks
+    from ..testing import metric_checks, model_checks, reader_checks, tokenizer_checks
 
     if kind == "model":
         return model_checks(value, build(value.Config, _knobs(assignments), "model"), started=started)
     if kind == "tokenizer":
         return tokenizer_checks(value, _lines(files), started=started)
+    if kind == "metric":
+        return metric_checks(value, started=started)
     _check_count(value, files)
     sides = [path.read_bytes() for path in files]
     data = sides[0] if len(sides) == 1 else (sides[0], sides[1])
@@ -178,7 +185,7 @@ def _findings(
 
 def _knobs(assignments: Sequence[str]) -> dict[str, Any]:
     from ..errors import SettingsError
-    from ..settings import parse_assignment
+    from ..tables import parse_assignment
 
     knobs = {}
     for text in assignments:

@@ -1,19 +1,24 @@
-"""What asks a process to end goes in; a call of the function that has been chosen for it comes out."""
+"""What asks a process to end goes in, a call of the function chosen for it comes out; and words for who still reads."""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["asked_to_end", "interrupt"]
+import click
+
+__all__ = ["asked_to_end", "interrupt", "lose_terminal", "say"]
 
 
 @contextmanager
 def asked_to_end(answer: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let `answer` be called at Ctrl-C, at SIGTERM, and at SIGHUP, which a terminal sends that is closed."""
+    """Let `answer` be called at Ctrl-C, at SIGTERM and SIGUSR1 of schedulers, and at SIGHUP of a closed terminal."""
     numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGUSR1"):
+        numbers.append(signal.SIGUSR1)
     # what `nohup` has asked for holds
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -28,3 +33,18 @@ def asked_to_end(answer: Callable[[int, FrameType | None], None]) -> Iterator[No
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Answer as Python does to Ctrl-C."""
     raise KeyboardInterrupt
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, for whoever is still there to read it."""
+    try:
+        click.echo(text, err=True)
+    except OSError:
+        lose_terminal()
+
+
+def lose_terminal() -> None:
+    """Let what is written to standard error go nowhere, as who read it has gone; a run goes on without."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

@@ -20,7 +20,8 @@ from prompt_toolkit.patch_stdout import patch_stdout
 
 from ..errors import SettingsError
 from ..files import make_private_folder
-from ..settings import home, nearest, parse_assignment
+from ..settings import home, nearest
+from ..tables import parse_assignment
 from . import show_error
 from .sanitize import sanitize
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import os
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..settings import LENGTHS, SIZES, Tables, merge_tables, parse_assignment, parse_duration, read_tables
+from ..settings import LENGTHS, Tables, parse_duration
+from ..tables import merge_tables, parse_assignment, read_tables
 from .options import Place
-from .signals import asked_to_end
+from .signals import asked_to_end, lose_terminal, say
+from .train_options import Headed, train_options
 
 if TYPE_CHECKING:
     from ..trainer import Training
@@ -20,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 STOPPED = 75
+SAME = 0.5
+"""Seconds within which a second signal is the same request: a closing terminal and schedulers send several at once."""
 LEFT_PREPARING = (
     "Stopped while preparing, and nothing of it is kept: the same command begins anew. What `s2sbot corpus prepare` has"
     " done is kept."
@@ -27,29 +35,9 @@ LEFT_PREPARING = (
 LEFT_RESUMING = "Stopped before a step was made; what was saved is untouched: the same command goes on from there."
 
 
-@click.command(no_args_is_help=True)
+@click.command(cls=Headed, no_args_is_help=True)
 @click.argument("corpus", nargs=-1, type=Place())
-@click.option("--bot", type=Place(), help="Folder to write the bot into.")
-@click.option("--model", help="Model plugin.  [default: that of --preset, or attention]")
-@click.option("--preset", help="Named settings of the model; --list-settings names them.")
-@click.option("--tokenizer", help="Tokenizer plugin.  [default: sentencepiece]")
-@click.option("--vocab-size", type=int, help="Token ids; chosen from the corpus where not given.")
-@click.option(
-    "--vectors", help="Word vectors to start from, for --tokenizer words: a word2vec, GloVe or fastText text file."
-)
-@click.option("--size", type=click.Choice(sorted(SIZES, reverse=True)), help="The one dial: fills every knob.")
-@click.option("--budget", help="Time to train, as 90s, 15m or 2h.  [default: 15m]")
-@click.option("--epochs", type=int, help="Passes over the corpus, instead of a budget.")
-@click.option("--steps", type=int, help="Updates of the weights, instead of a budget.")
-@click.option("--valid", multiple=True, type=Place(), help="Corpus to validate on, instead of held-out files.")
-@click.option("--source", metavar="LANGUAGE", help="Language to translate from, as de.")
-@click.option("--target", metavar="LANGUAGE", help="Language to translate into, as en.")
-@click.option("--seed", type=int, help="Number that fixes weights, order and dropout.  [default: 1]")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Where to compute.  [default: auto]")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set any knob, as model.dropout=0.3.")
-@click.option("--config", type=Place(), help="TOML file with tables data, model, train, decode.")
-@click.option("--resume", is_flag=True, help="Go on with the run in the bot folder.")
-@click.option("--list-settings", is_flag=True, help="List every knob of --model and its presets, and exit.")
+@train_options
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -62,7 +50,11 @@ def train(
     valid: tuple[Path, ...],
     source: str | None,
     target: str | None,
+    start: Path | None,
+    weights: tuple[float, ...],
     resume: bool,
+    find_lr: bool,
+    doctor: bool,
     list_settings: bool,
     **options: Any,
 ) -> None:
@@ -81,35 +73,82 @@ def train(
       s2sbot train data/train --source de --target en --bot de-en.bot --epochs 10
       s2sbot train data/train --source de --target en --bot paper.bot --preset bahdanau2015-small
       s2sbot train --bot friends.bot --resume --budget 1h
+      s2sbot train more.srt --from friends.bot --bot friends2.bot --epochs 3
+      s2sbot train subtitles.zip chats.jsonl --weight 1 --weight 4 --bot both.bot
+      s2sbot train subtitles.zip --find-lr
+      s2sbot train subtitles.zip --bot friends.bot --model my-own --doctor
     """
+    began = time.monotonic()
     if list_settings:
         _list_settings(model, preset)
         return
-    if bot is None:
-        raise click.UsageError("Missing option '--bot': the folder to write the bot into.", ctx)
-    if not corpus and not resume:
-        raise click.UsageError("Missing argument 'CORPUS...'.", ctx)
-    if (source is None) != (target is None):
-        raise click.UsageError("--source and --target go together.", ctx)
+    _check_usage(ctx, corpus, bot, languages=(source, target), resume=resume, find_lr=find_lr, doctor=doctor)
     settings = _settings(options)
     from ..trainer import Training
     from .progress import drawn
+    from .train_checks import examine, find_rate
 
-    languages = (source, target) if source is not None and target is not None else None
-    run = Training(
-        corpus, bot, model=model, preset=preset, size=size, valid=valid, languages=languages, settings=settings,
-        resume=resume,
+    make = partial(
+        Training, corpus, model=model, preset=preset, size=size, valid=valid, settings=settings, start=start,
+        weights=weights, languages=(source, target) if source is not None and target is not None else None,
+        resume=resume, began=began,
     )  # fmt: skip
-    with run, _stopped_by_signals(run, resumed=resume), drawn() as draw:
+    if find_lr:
+        find_rate(make)
+        return
+    assert bot is not None
+    run = make(bot)
+    go_on = _go_on(bot, options if resume else {})
+    with run, _stopped_by_signals(run, resumed=resume, go_on=go_on), drawn() as draw:
+        if doctor:
+            examine(run, draw)
         stopped = False
         for progress in run:
-            draw(progress)
+            try:
+                draw(progress)
+            except (OSError, SystemExit):  # rich makes the one of a broken pipe into the other
+                lose_terminal()
             stopped = progress.stopped
     if stopped:
-        click.echo(f"Stopped, and everything is saved. Go on with: s2sbot train --bot {bot} --resume", err=True)
+        say(f"Stopped, and everything is saved. Go on with: {go_on}")
         ctx.exit(STOPPED)
     verb = "translate" if run.kind == "translate" else "chat"
-    click.echo(f"Done. Now: s2sbot {verb} {bot}", err=True)
+    say(f"Done. Now: {shlex.join(['s2sbot', verb, str(bot)])}")
+
+
+def _go_on(bot: Path, asked: Mapping[str, Any]) -> str:
+    """Return the command that goes on with a run; what was asked for when it went on before is asked for again."""
+    words = ["s2sbot", "train", "--bot", str(bot), "--resume"]
+    for name in (*LENGTHS, "device", "config"):
+        words += [f"--{name}", str(asked[name])] if asked.get(name) is not None else []
+    for text in asked.get("assignments", ()):
+        words += ["--set", text]
+    return shlex.join(words)
+
+
+def _check_usage(
+    ctx: click.Context,
+    corpus: tuple[Path, ...],
+    bot: Path | None,
+    *,
+    languages: tuple[str | None, str | None],
+    resume: bool,
+    find_lr: bool,
+    doctor: bool,
+) -> None:
+    """Refuse what makes no command."""
+    if bot is None and not find_lr:
+        raise click.UsageError("Missing option '--bot': the folder to write the bot into.", ctx)
+    if not corpus and not resume:
+        raise click.UsageError("Missing argument 'CORPUS...'.", ctx)
+    if (languages[0] is None) != (languages[1] is None):
+        raise click.UsageError("--source and --target go together.", ctx)
+    if find_lr and doctor:
+        raise click.UsageError("--find-lr and --doctor are two commands: begin with --doctor.", ctx)
+    if resume and (find_lr or doctor):
+        raise click.UsageError("--find-lr and --doctor look at a run before it begins: leave --resume out.", ctx)
+    if (find_lr or doctor) and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise click.UsageError("--find-lr and --doctor are for one process: leave torchrun out.", ctx)
 
 
 def _settings(options: dict[str, Any]) -> Tables:
@@ -119,7 +158,7 @@ def _settings(options: dict[str, Any]) -> Tables:
         "data": {"tokenizer": options["tokenizer"], "vocab_size": options["vocab_size"], "vectors": options["vectors"]},
         "train": {
             "budget": None if budget is None else parse_duration(budget),
-            **{name: options[name] for name in ("epochs", "steps", "seed", "device")},
+            **{name: options[name] for name in ("epochs", "steps", "seed", "device", "metric", "early_stopping")},
         },
     }
     given = {table: {key: value for key, value in keys.items() if value is not None} for table, keys in named.items()}
@@ -134,25 +173,32 @@ def _settings(options: dict[str, Any]) -> Tables:
 
 
 @contextmanager
-def _stopped_by_signals(run: Training, *, resumed: bool) -> Iterator[None]:
+def _stopped_by_signals(run: Training, *, resumed: bool, go_on: str = "") -> Iterator[None]:
     """Let the first request to end stop the run between two steps, and a second one, or one before, at once."""
-    asked = False
+    asked = 0.0
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked
+        if asked and time.monotonic() - asked < SAME:
+            return
         if asked or not run.learning:
             raise KeyboardInterrupt
-        asked = True
+        asked = time.monotonic()
         run.stop()
-        with suppress(OSError):  # the terminal may be what has gone
-            click.echo("\nStopping after this step; once more to leave at once.", err=True)
+        try:
+            # not through a stream, which may be in the middle of writing
+            os.write(2, b"\nStopping after this step; once more to leave at once.\n")
+        except OSError:
+            lose_terminal()
 
     try:
         with asked_to_end(ask):
             yield
     except KeyboardInterrupt:
-        if not run.learning:
-            click.echo("\n" + (LEFT_RESUMING if resumed else LEFT_PREPARING), err=True)
+        if run.learning:
+            say(f"\nLeft at once: what was saved before is untouched. Go on with: {go_on or _go_on(run.bot, {})}")
+        else:
+            say("\n" + (LEFT_RESUMING if resumed else LEFT_PREPARING))
         raise
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..settings import DataSettings
@@ -36,7 +36,9 @@ def reports_of(plan: Plan, read: Sequence[ReadShard]) -> list[CorpusReport]:
     return reports
 
 
-def described(plan: Plan, reports: Sequence[CorpusReport], facts: Facts) -> dict[str, Any]:
+def described(
+    plan: Plan, reports: Sequence[CorpusReport], facts: Facts, rows: Sequence[Mapping[str, int]]
+) -> dict[str, Any]:
     """Return what a bot will say of what it learnt from."""
     return {
         "kind": plan.corpora[0].kind,
@@ -52,8 +54,9 @@ def described(plan: Plan, reports: Sequence[CorpusReport], facts: Facts) -> dict
                 "exchanges": report.exchanges,
                 "licence": corpus.licence,
                 "validation": held,
+                "rows": dict(counts),
             }
-            for corpus, held, report in zip(plan.corpora, plan.held_out, reports, strict=True)
+            for corpus, held, report, counts in zip(plan.corpora, plan.held_out, reports, rows, strict=True)
         ],
         "exchanges": {**{side: facts.rows[side] for side in SIDES}, "too_long": facts.too_long},
         "tokens": {side: facts.tokens[side] for side in SIDES},

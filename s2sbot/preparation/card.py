@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..files import read_json, write_atomically, write_json
-from ..settings import DataSettings, merge_tables
+from ..settings import DataSettings
+from ..tables import merge_tables
 from ..text.corpus import Corpus
 from ..text.packed import Packed
 from ..text.reading import CorpusReport, DocumentReport

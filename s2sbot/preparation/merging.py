@@ -18,7 +18,7 @@ from .packing import TYPES, PackedShard
 from .plan import Plan
 from .reading import ReadShard
 
-__all__ = ["merge", "previous_rows"]
+__all__ = ["merge", "previous_rows", "rows_by_corpus"]
 
 
 def merge(work: Path, out: Path, plan: Plan, read: Sequence[ReadShard], packed: Sequence[PackedShard]) -> Facts:
@@ -35,6 +35,15 @@ def merge(work: Path, out: Path, plan: Plan, read: Sequence[ReadShard], packed: 
         side.write(out)
         facts.after_another[name] = side.linked
     return facts
+
+
+def rows_by_corpus(plan: Plan, packed: Sequence[PackedShard]) -> list[dict[str, int]]:
+    """Return how many rows of each side are of each corpus; they lie there in this order, one after the other."""
+    rows = [dict.fromkeys(SIDES, 0) for _ in plan.corpora]
+    for planned, shard in zip(plan.shards, packed, strict=True):
+        for side in SIDES:
+            rows[planned.corpus][side] += sum(count[0] for count in shard.counts[side])
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

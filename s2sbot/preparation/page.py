@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..settings import tables_to_toml
+from ..tables import tables_to_toml
 from ..text.rules import RULES
 
 __all__ = ["page"]

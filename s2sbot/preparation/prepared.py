@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from ..errors import CorpusError, SettingsError
 from ..files import read_json, write_json
 from ..plugins import Plugins
 from ..progress import Progress
-from ..settings import DataSettings, merge_tables
+from ..settings import DataSettings
+from ..tables import merge_tables
 from ..text.corpus import Corpus
 from ..text.packed import Origins, Packed, load_array, save_array
 from ..text.tokenizer import Tokenizer
@@ -70,6 +71,20 @@ class Prepared:
     def origins(self, side: str) -> Origins:
         """Return where the rows of a side, `train`, `valid` or `test`, came from."""
         return Origins.load(self.folder, side)
+
+    def named(self, rows: Iterable[int], *, most: int = 3) -> str:
+        """Name where some rows to learn from came from, the first few of them."""
+        rows = [int(row) for row in rows]
+        try:
+            origins = self.origins("train")
+        except (OSError, EOFError, ValueError):
+            return f"rows {', '.join(map(str, rows[:most]))} of the corpus"
+        places = []
+        for row in rows[:most]:
+            origin = origins[row]
+            where = f"line {origin.line}" if origin.line else f"second {origin.seconds:,.1f}" if origin.seconds else ""
+            places.append(f"{origin.file} {where}".rstrip())
+        return "; ".join(places) + (f"; and {len(rows) - most:,} more" if len(rows) > most else "")
 
 
 def open_prepared(folder: Path, settings: DataSettings, plugins: Plugins) -> Prepared:

@@ -15,10 +15,11 @@ from ..progress import Progress
 from ..settings import DataSettings
 from ..text.corpus import Corpus
 from ..text.rules import Rules
+from ..text.tokenizer import Tokenizer
 from .account import account, described, reports_of, samples_of
 from .card import data_card
 from .choosing import Choice, choose
-from .merging import merge
+from .merging import merge, rows_by_corpus
 from .plan import make_plan
 from .prepared import DATA, FORMAT, Prepared
 from .shards import pack_shards, read_shards, stage
@@ -42,11 +43,15 @@ def prepare(
     out: Path,
     tokenizer_folder: Path | None = None,
     workers: int | None = None,
+    known: tuple[Tokenizer, Tokenizer] | None = None,
 ) -> Iterator[Progress | Prepared]:
     """Prepare corpora into `out`; yield what happens, at last a `Prepared`.
 
     The tokenizer goes into `tokenizer/` below `tokenizer_folder`, by default below `out`. What was done of a
     preparation of the same corpora with the same settings before it was stopped is not done again.
+
+    Args:
+        known: tokenizers of a bot, which then are not learnt from the corpora; `out` is to be empty.
 
     Raises:
         CorpusError: where there is nothing to learn from, or too little to hold anything out.
@@ -74,7 +79,8 @@ def prepare(
             yield stage(account(corpus, report))
         choice = choose(work, plan, read, settings, rules)
         _refuse_too_few(choice)
-        tokenizers = yield from learn_tokenizers(work, tokenizers_at, read, choice, settings, plugins)
+        learnt = learn_tokenizers(work, tokenizers_at, read, choice, settings, plugins, known=known)
+        tokenizers = yield from learnt
         packed = yield from pack_shards(work, tokenizers_at, plan, read, choice, settings, tokenizers, count)
         facts = merge(work, out, plan, read, packed)
         if not facts.rows["train"] or not facts.rows["valid"]:
@@ -82,7 +88,7 @@ def prepare(
                 f"no exchange has at most {settings.max_length} tokens a side",
                 "raise it with --set data.max_length=200",
             )
-        told = described(plan, reports, facts)
+        told = described(plan, reports, facts, rows_by_corpus(plan, packed))
         data_card(out, plan, read, reports, choice, facts, settings, told)
         samples = samples_of(facts, tokenizers[0], settings)
         write_json(out / DATA, {"format": FORMAT, "facts": told, "samples": samples})

@@ -29,10 +29,19 @@ Pair = tuple[int, str, str]
 
 
 def learn_tokenizers(
-    work: Path, folder: Path, read: Sequence[ReadShard], choice: Choice, settings: DataSettings, plugins: Plugins
+    work: Path,
+    folder: Path,
+    read: Sequence[ReadShard],
+    choice: Choice,
+    settings: DataSettings,
+    plugins: Plugins,
+    *,
+    known: tuple[Tokenizer, Tokenizer] | None = None,
 ) -> Generator[Progress, None, tuple[Tokenizer, Tokenizer]]:
-    """Learn the vocabulary, or read the one that was learnt before the preparation was stopped."""
+    """Learn the vocabulary, or take the one that is known, or was learnt before the preparation was stopped."""
     mark = work / "vocabulary.json"
+    if known:
+        return _saved(work, folder, known)
     if mark.is_file():
         try:
             return load_tokenizers(folder, settings.tokenizer, plugins, shared=settings.share_tokenizer)
@@ -50,9 +59,13 @@ def learn_tokenizers(
         tokenizers = shared, shared
     else:
         tokenizers = kind.train(sources, settings.vocab_size), kind.train(targets, settings.vocab_size)
+    return _saved(work, folder, tokenizers)
+
+
+def _saved(work: Path, folder: Path, tokenizers: tuple[Tokenizer, Tokenizer]) -> tuple[Tokenizer, Tokenizer]:
     shutil.rmtree(folder / "tokenizer", ignore_errors=True)  # perhaps one of another kind, of settings given before
     save_tokenizers(folder, *tokenizers)
-    write_json(mark, {"sizes": [len(each) for each in tokenizers]})
+    write_json(work / "vocabulary.json", {"sizes": [len(each) for each in tokenizers]})
     return tokenizers
 
 

@@ -1,4 +1,4 @@
-"""What every model, tokenizer and reader must do, ours and a stranger's alike: classes go in, findings come out.
+"""What every model, tokenizer, reader and metric must do, ours and strangers': classes go in, findings come out.
 
 from s2sbot.testing import check_model
 
@@ -10,15 +10,18 @@ which is what `s2sbot plugins check` shows.
 """
 
 from .findings import Finding
+from .metric import check_metric, metric_checks
 from .model import check_model, model_checks
 from .reader import check_reader, reader_checks
 from .tokenizer import check_tokenizer, tokenizer_checks
 
 __all__ = [
     "Finding",
+    "check_metric",
     "check_model",
     "check_reader",
     "check_tokenizer",
+    "metric_checks",
     "model_checks",
     "reader_checks",
     "tokenizer_checks",

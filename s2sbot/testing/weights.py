@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..nn import Batch, EncoderDecoder, Memory, State, Step, state_from_bytes, state_to_bytes
 from ..nn.encoder_decoder import load_model_tensors, model_tensors
-from ..settings import SIZES, TABLE_NAMES, build
+from ..settings import SIZES, build
+from ..tables import TABLE_NAMES
 from .subject import Subject, run, same_states, train_a_little
 
 __all__ = ["check_embeddings", "check_evaluation", "check_saving", "check_seeds", "check_tables", "stored"]

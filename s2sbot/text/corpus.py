@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CorpusError, SettingsError
-from ..settings import merge_tables, nearest
+from ..settings import nearest
+from ..tables import merge_tables
 from .dialogue import PairReader, Reader
 from .documents import (
     Document,

@@ -78,6 +78,14 @@ class Packed:
         """Return the number of source and of target tokens of every exchange, with the EOS that a batch adds."""
         return np.diff(self.source_ends, prepend=0) + 1, np.diff(self.target_ends, prepend=0) + 1
 
+    def target_tokens(self, turns: Iterable[NDArray[np.int64]]) -> int:
+        """Return the number of target tokens of some rows, with the EOS that a batch adds."""
+        return sum(_tokens(self.target_ends, rows) for rows in turns)
+
+    def tokens(self, turns: Iterable[NDArray[np.int64]]) -> int:
+        """Return the number of source and target tokens of some rows, with the EOS that a batch adds."""
+        return sum(_tokens(ends, rows) for rows in turns for ends in (self.source_ends, self.target_ends))
+
     @property
     def has_dialogues(self) -> bool:
         """Return whether any exchange comes after another one."""
@@ -132,6 +140,10 @@ def load_array(path: Path) -> NDArray[Any]:
 def _save(path: Path, array: NDArray[Any]) -> None:
     with path.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
+
+
+def _tokens(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> int:
+    return int((ends[rows] - np.where(rows > 0, ends[rows - 1], 0)).sum()) + len(rows)
 
 
 def _slice(ids: NDArray[np.int32], ends: NDArray[np.int64], index: int) -> list[int]:

@@ -14,6 +14,7 @@ __all__ = [
     "RESERVED",
     "SEP",
     "UNK",
+    "SamplingTokenizer",
     "Tokenizer",
     "default_vocab_size",
     "encode_source",
@@ -75,6 +76,15 @@ class Tokenizer(Protocol):
         Raises:
             TokenizerError: where the lines cannot support an explicit `vocab_size`; the hint says how many they can.
         """
+        ...
+
+
+@runtime_checkable
+class SamplingTokenizer(Tokenizer, Protocol):
+    """A tokenizer that has several ways to cut a text, of which training may see now this and now that one."""
+
+    def sample(self, text: str, number: int) -> list[int]:
+        """Return ids that `decode` makes the same of as of `encode(text)`, by chance; the same for the same number."""
         ...
 
 

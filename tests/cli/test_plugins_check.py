@@ -169,7 +169,7 @@ def test_a_reader_of_pairs_on_two_files(check):
         (
             ["atention"],
             1,
-            "no plugin offers the model, tokenizer or reader 'atention'\nHint: did you mean 'attention'?",
+            "no plugin offers the model, tokenizer, reader or metric 'atention'\nHint: did you mean 'attention'?",
         ),
         (["wrods"], 1, "did you mean 'words'?"),
         (["words", "--kind", "model"], 1, "no plugin offers the model 'words'"),
@@ -205,7 +205,7 @@ def test_a_name_of_two_things_needs_a_kind(install, check):
 def test_a_broken_plugin_is_named_with_its_cause(install, check):
     install("ruin", "raise ValueError('why')", "models", name="ruin")
     shown = check("ruin", code=1).stderr
-    assert "the model, tokenizer or reader 'ruin' cannot be used: ruin: cannot be imported: ValueError: why" in shown
+    assert "reader or metric 'ruin' cannot be used: ruin: cannot be imported: ValueError: why" in shown
     assert "Hint: mend or uninstall that plugin" in shown
 
 

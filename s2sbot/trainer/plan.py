@@ -1,0 +1,236 @@
+"""Updates and a budget go in; what an update takes of memory and time, and how many there will be, come out."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import psutil
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ..files import write_atomically
+from ..nn.dataset import Update
+from ..nn.encoder_decoder import model_tensors
+from ..nn.scoring import Minds
+from ..text.packed import Packed
+from .update import Updater
+
+__all__ = ["Plan", "Trial", "free_memory", "seconds_to_write", "try_updates"]
+
+TRIED: Final = 3
+"""Updates that are tried for their speed, besides the largest, in a run that has no budget."""
+WARM: Final = 2
+"""Updates before those that are timed: the first of a shape takes longer."""
+MIN_STEPS: Final = 10
+JUDGED: Final = 0.25
+"""Share of a run after which a plan may be changed."""
+OFF: Final = 0.025
+"""How far from the budget, as a share of it, a run may be expected to end without a change."""
+COPIES: Final = {"adam": 4, "adamw": 4, "adadelta": 4, "adagrad": 3, "sgd": 2}
+"""How often a model's weights are in memory while it learns: they, their gradients, and what the optimiser keeps."""
+ROOM: Final = 0.8
+"""Share of the free memory that the largest update may be expected to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was found by trying a few updates.
+
+    parameters         numbers in the model
+    largest            bytes that the largest update keeps for its gradients
+    seconds            of an update, mean
+    tokens_per_second  source and target tokens without padding
+    parts              pieces that an update is cut into, as it would not fit otherwise
+    """
+
+    parameters: int
+    largest: int
+    seconds: float
+    tokens_per_second: float
+    parts: int
+
+    def memory(self, optimizer: str) -> str:
+        """Say how much memory weights, gradients, optimiser and the largest update take."""
+        weights = self.parameters * 4 * COPIES[optimizer]
+        cut = f", cut into {self.parts} parts" if self.parts > 1 else ""
+        largest = self.largest / 2**20
+        return f"{weights / 2**20:,.0f} MiB for weights and optimiser, {largest:,.0f} for the largest batch{cut}"
+
+
+def free_memory(device: torch.device) -> int:
+    """Return the bytes that a process can still have where the model is."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    free = int(psutil.virtual_memory().available)
+    try:
+        # a container's own limit
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+        return min(free, limit - int(Path("/sys/fs/cgroup/memory.current").read_text()))
+    except (OSError, ValueError):
+        return free
+
+
+class _Kept:
+    """Counts the bytes that are kept for the way back, each tensor's once, the weights not."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self._known = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+        self.bytes = 0
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._known:
+            self._known.add(storage.data_ptr())
+            self.bytes += storage.nbytes()
+        return tensor
+
+
+def try_updates(
+    updater: Updater, updates: Sequence[Update], packed: Packed, slots: int, *, seconds: float = 0.0
+) -> Trial:
+    """Go through a few updates, the largest first, and leave the model as it was.
+
+    Where memory runs out, or is expected to, the updater is left with as many parts as make the largest one fit.
+
+    Args:
+        seconds: how long updates are timed, at least; a few updates are in any case.
+
+    Raises:
+        TrainingError: where not even a single exchange fits into memory.
+    """
+    model, device = updater.model, updater.device
+    kept = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    scratch = Updater(
+        model,
+        replace(updater.train, ema=0.0),
+        device=device,
+        processes=updater.processes,
+        subwords=updater.subwords,
+    )
+    scratch.parts, scratch.subwords, scratch.proposal = updater.parts, updater.subwords, updater.proposal
+    minds = Minds(slots)
+    sizes = np.array([packed.tokens(update.turns) for update in updates])
+    largest, middle = updates[int(sizes.argmax())], updates[int(sizes.argsort()[len(sizes) // 2])]
+    try:
+        found = _Kept(updater.parameters)
+        with torch.autograd.graph.saved_tensors_hooks(found.pack, lambda tensor: tensor):
+            scratch.update(packed, middle, minds, step=0, rate=0.0)
+        expected = found.bytes * float(sizes.max()) / packed.tokens(middle.turns)
+        while expected / scratch.parts > ROOM * free_memory(device) and scratch.parts < len(largest.turns[0]):
+            scratch.parts *= 2
+        scratch.update(packed, largest, minds, step=0, rate=0.0)
+        took, tokens = _timed(scratch, updates, packed, minds, seconds=seconds)
+    finally:
+        model.load_state_dict(kept)
+    updater.parts = scratch.parts
+    return Trial(
+        sum(parameter.numel() for parameter in updater.parameters),
+        int(expected),
+        took / tokens * float(sizes.mean()),
+        tokens / took,
+        scratch.parts,
+    )
+
+
+def seconds_to_write(model: nn.Module, folder: Path) -> float:
+    """Return how long it takes to write the weights into `folder`, where nothing of them is left."""
+    began = time.perf_counter()
+    path = folder / "trial.safetensors"
+    write_atomically(path, save({name: tensor.cpu().contiguous() for name, tensor in model_tensors(model).items()}))
+    path.unlink()
+    return time.perf_counter() - began
+
+
+def _timed(
+    updater: Updater, updates: Sequence[Update], packed: Packed, minds: Minds, *, seconds: float
+) -> tuple[float, int]:
+    """Return the seconds of some updates of an epoch, whose order is random, and their tokens."""
+    took, tokens, done = 0.0, 0, 0
+    for number, update in enumerate(itertools.islice(itertools.cycle(updates), 10_000)):
+        began = time.perf_counter()
+        updater.update(packed, update, minds, step=number, rate=0.0)
+        updater.read("nats")
+        if number >= WARM:
+            took, tokens, done = took + time.perf_counter() - began, tokens + packed.tokens(update.turns), done + 1
+        if done >= TRIED and took >= seconds:
+            break
+    return took, tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a run by a budget spends it; frozen in steps, so that a run of the same plan repeats.
+
+    budget   what was asked for, in seconds
+    seconds  what is left of it for the run itself
+    steps    updates that fit into that
+    each     seconds of an update, as measured
+    apart    seconds for validations and checkpoints
+    changed  the step at which the plan was changed, and the number of steps before; none where it was not
+    frozen   whether it is that of an earlier run, and changes where that one did, whatever the clock says
+    """
+
+    budget: float
+    seconds: float
+    steps: int
+    each: float
+    apart: float
+    changed: tuple[int, int] | None = None
+    frozen: bool = False
+
+    @classmethod
+    def of(
+        cls, trial: Trial, *, budget: float, seconds: float, apart: float, done: tuple[int, float] = (0, 0.0)
+    ) -> Plan:
+        """Plan a run.
+
+        Args:
+            seconds: what is left for the run itself.
+            apart: what validations and checkpoints will take of it.
+            done: steps that were made before, and the seconds that they took with all around them.
+        """
+        steps, spent = done
+        more = max(MIN_STEPS, int((seconds - apart) / trial.seconds))
+        return cls(budget, spent + seconds, steps + more, trial.seconds, apart)
+
+    @property
+    def message(self) -> str:
+        """Say it in a line."""
+        return (
+            f"plan: {self.steps:,} steps of about {1e3 * self.each:,.0f} ms, and {self.apart:,.0f} s for validations"
+            f" and checkpoints, fill the {self.seconds:,.0f} s that are left of {self.budget:,.0f}"
+        )
+
+    def corrected(self, step: int, elapsed: float, fraction: float) -> int | None:
+        """Return how many steps the run should have, where that is not what was planned, and the plan may change.
+
+        It may once, when the run has come far enough to be judged by.
+        """
+        if self.frozen:
+            return self.steps if self.changed is not None and step == self.changed[0] else None
+        if self.changed is not None or fraction < JUDGED or step == 0:
+            return None
+        if abs(elapsed / fraction / self.seconds - 1) <= OFF:
+            return None
+        return max(step + 1, int(step * self.seconds / elapsed))
+
+    def change(self, step: int, steps: int) -> Plan:
+        """Return the plan with another number of steps from `step` on."""
+        return self if self.frozen else replace(self, steps=steps, changed=(step, self.steps))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Plan:
+        """Undo `to_json`."""
+        changed = values["changed"]
+        return cls(**{**values, "changed": None if changed is None else (changed[0], changed[1])})
