@@ -25,8 +25,8 @@ def training_progress(bot: Path, progress: Progress) -> None:
     """
     file = bot / "training" / "metrics.jsonl"
     try:
-        if progress.kind in ("start", "notice") and file.exists():
-            _cut(file, progress.step)
+        if progress.kind in ("start", "notice", "validation") and file.exists():
+            _cut(file, progress)
         if progress.kind in KEPT and not progress.transient:
             _append(file, progress)
     except OSError as error:
@@ -51,12 +51,16 @@ def _append(file: Path, progress: Progress) -> None:
             raise
 
 
-def _cut(file: Path, step: int) -> None:
-    """Cut the file off where what was written after `step` begins; that takes no room, and is done or not."""
+def _cut(file: Path, progress: Progress) -> None:
+    """Cut the file off where what was written after this step begins; that takes no room, and is done or not.
+
+    A validation that a run was killed after, before it was saved, is made again, and stands there once.
+    """
     with file.open("rb+") as stream:
         kept = 0
         for line in stream:
-            if _step(line) > step:
+            step, kind = _step_and_kind(line)
+            if step > progress.step or (step == progress.step and kind == progress.kind == "validation"):
                 stream.truncate(kept)
                 break
             kept += len(line)
@@ -69,12 +73,11 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _step(line: bytes) -> float:
-    """Return the step of a line; infinity for one that is to go: an end that was none, or what a crash cut short."""
+def _step_and_kind(line: bytes) -> tuple[float, str]:
+    """Return both; infinity for what is to go: an end that was none, or what a crash cut short."""
     try:
-        if not line.endswith(b"\n"):
-            return math.inf
         values = json.loads(line)
-        return math.inf if values["kind"] == "end" else int(values["step"])
+        kind = str(values["kind"])
+        return math.inf if kind == "end" else int(values["step"]), kind
     except (ValueError, KeyError, TypeError):
-        return math.inf
+        return math.inf, ""

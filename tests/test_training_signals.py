@@ -1,6 +1,7 @@
 """A run that is asked to end: finishes its step, saves, says how to go on; with real processes where it matters."""
 
 import importlib
+import json
 import os
 import pty
 import re
@@ -249,3 +250,32 @@ def test_a_resumed_run_says_what_it_was_asked_for(tmp_path):
     said = module._go_on(tmp_path / "a b.bot", asked)
     assert shlex.split(said)[4:] == ["--resume", "--steps", "20", "--device", "cpu", "--set", "train.threads=1"]
     assert f"'{tmp_path / 'a b.bot'}'" in said
+
+
+def test_a_validation_that_is_told_and_not_saved_is_told_once(pairs, tmp_path, monkeypatch):
+    """Asked to stop in a validation, then killed after it was made and before it was saved: it is made a third time."""
+    bot = tmp_path / "a.bot"
+    run = Training([pairs], bot, settings=tables(steps=12, validations=3))
+    evaluate = validation.evaluate
+
+    def interrupted(*args, **named):
+        if run._loop.step == 8:
+            run.stop()
+        return evaluate(*args, **named)
+
+    def killed(self, *args, **named):
+        raise MemoryError("as good as killed")
+
+    with monkeypatch.context() as patch, run:
+        patch.setattr(validation, "evaluate", interrupted)
+        list(run)
+    assert newest(bot).state["heard"] == 1
+    again = s2sbot.training(bot=bot, resume=True)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError), again:
+        patch.setattr(Checkpoint, "save", killed)
+        list(again)
+    assert newest(bot).state["heard"] == 1
+    with s2sbot.training(bot=bot, resume=True) as last:
+        list(last)
+    lines = [json.loads(line) for line in (bot / "training" / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "validation"] == [4, 8, 12]

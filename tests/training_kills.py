@@ -307,7 +307,7 @@ class Harness:
 
     def at_random(self, kills: int, names: Iterator[str]) -> None:
         """Kill runs until there were so many kills."""
-        while sum(self.killed.values()) < kills and len(self.failures) < MOST_FAILURES:
+        while sum(self.killed.values()) < kills and len(self.failures) < (1 if self.fault else MOST_FAILURES):
             self.go(next(names))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -21,6 +21,7 @@ from .signals import asked_to_end, lose_terminal, say
 from .train_options import Headed, train_options
 
 if TYPE_CHECKING:
+    from ..progress import Progress
     from ..trainer import Training
 
 __all__ = ["train"]
@@ -85,7 +86,6 @@ def train(
     _check_usage(ctx, corpus, bot, languages=(source, target), resume=resume, find_lr=find_lr, doctor=doctor)
     settings = _settings(options)
     from ..trainer import Training
-    from .progress import drawn
     from .train_checks import examine, find_rate
 
     make = partial(
@@ -99,7 +99,7 @@ def train(
     assert bot is not None
     run = make(bot)
     go_on = _go_on(bot, options if resume else {})
-    with run, _stopped_by_signals(run, resumed=resume, go_on=go_on), drawn() as draw:
+    with run, _stopped_by_signals(run, resumed=resume, go_on=go_on), _drawn(run) as draw:
         if doctor:
             examine(run, draw)
         stopped = False
@@ -109,11 +109,21 @@ def train(
             except (OSError, SystemExit):  # rich makes the one of a broken pipe into the other
                 lose_terminal()
             stopped = progress.stopped
-    if stopped:
+    if stopped and run.first:
         say(f"Stopped, and everything is saved. Go on with: {go_on}")
+    if stopped:
         ctx.exit(STOPPED)
+    if not run.first:
+        return
     verb = "translate" if run.kind == "translate" else "chat"
     say(f"Done. Now: {shlex.join(['s2sbot', verb, str(bot)])}")
+
+
+def _drawn(run: Training) -> AbstractContextManager[Callable[[Progress], None]]:
+    """Return what shows the events of a run, if this process is the one to do so."""
+    from .progress import drawn
+
+    return drawn() if run.first else nullcontext(lambda progress: None)
 
 
 def _go_on(bot: Path, asked: Mapping[str, Any]) -> str:
@@ -195,6 +205,8 @@ def _stopped_by_signals(run: Training, *, resumed: bool, go_on: str = "") -> Ite
         with asked_to_end(ask):
             yield
     except KeyboardInterrupt:
+        if not run.first:
+            raise
         if run.learning:
             say(f"\nLeft at once: what was saved before is untouched. Go on with: {go_on or _go_on(run.bot, {})}")
         else:

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import DeviceError
 
-__all__ = ["choose_device", "keep_memory"]
+__all__ = ["choose_device", "choose_precision", "keep_memory"]
 
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
 """Names of `mallopt` in malloc.h of the GNU C library."""
@@ -40,6 +40,40 @@ def choose_device(name: str, *, number: int | None = None) -> torch.device:
             f"start torchrun with --nproc-per-node {torch.cuda.device_count()}, or train with --device cpu",
         )
     return torch.device("cuda", number)
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the number format of a training's products that `auto`, `float32`, `bf16` or `float64` stands for.
+
+    Raises:
+        DeviceError: where bf16 is asked for and the device has no products, or no recurrent layers, in it.
+    """
+    if name in ("float32", "float64"):
+        return torch.float32 if name == "float32" else torch.float64
+    if name == "auto" and device.type == "cpu":
+        return torch.float32
+    if _has_bf16(device):
+        return torch.bfloat16
+    if name == "auto":
+        return torch.float32
+    raise DeviceError(
+        f"train.precision=bf16 was asked for, but {'this CPU' if device.type == 'cpu' else 'this GPU'} has no recurrent"
+        " layers in it",
+        "leave it out, or take train.precision=float32",
+    )
+
+
+def _has_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    layer = torch.nn.LSTM(8, 8, batch_first=True)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.random.fork_rng(devices=[]):
+            outputs, _ = layer(torch.zeros(2, 3, 8))
+        outputs.float().sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 def keep_memory() -> bool:

@@ -10,7 +10,18 @@ from .pairing import cues_to_dialogues, dialogue_to_exchanges
 from .reading import CorpusReport, DocumentExchanges, DocumentReport, read_corpus
 from .rules import RULES, Rules
 from .subtitles import SubtitleReader, read_whole
-from .tokenizer import BOS, EOS, PAD, RESERVED, SEP, UNK, Tokenizer, default_vocab_size, encode_source
+from .tokenizer import (
+    BOS,
+    EOS,
+    PAD,
+    RESERVED,
+    SEP,
+    UNK,
+    SamplingTokenizer,
+    Tokenizer,
+    default_vocab_size,
+    encode_source,
+)
 
 __all__ = [
     "BOS",
@@ -35,6 +46,7 @@ __all__ = [
     "PairReader",
     "Reader",
     "Rules",
+    "SamplingTokenizer",
     "Skipped",
     "SubtitleReader",
     "Tokenizer",

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import S2SBotError, TrainingError
-from ..nn.device import choose_device
+from ..nn.device import choose_device, choose_precision, keep_memory
 from ..settings import TrainSettings
 
 __all__ = ["Processes"]
@@ -93,7 +93,10 @@ class Processes:
         if train.threads or together:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             torch.set_num_threads(train.threads or max(1, cores // self.local_world))
-        return choose_device(train.device, number=self.local_rank if together else None)
+        keep_memory()
+        device = choose_device(train.device, number=self.local_rank if together else None)
+        choose_precision(train.precision, device)  # one that is not there is refused before anything is read
+        return device
 
     def ready(self, value: T) -> T:
         """Return the first process's `value` when it has come here, which may take it as long as a corpus does.

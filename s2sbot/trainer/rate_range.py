@@ -106,8 +106,8 @@ def rate_range(loop: Loop, points: Sequence[RatePoint]) -> RateRange:
 
     Bengio 2012, "Practical recommendations for gradient-based training of deep architectures", section 3.1.1, finds the
     best rate near half of the largest one at which training does not diverge. A tenth of the rate at the lowest loss,
-    and the rate where the loss falls fastest, left two to four times the perplexity after a short run: docs/training.md
-    has the figures.
+    and the rate where the loss falls fastest, were 1.7 to 5 times worse in perplexity after a short run:
+    docs/training.md has the figures.
 
     Raises:
         TrainingError: where the loss does not fall at any rate, so that none can be told.

@@ -85,6 +85,11 @@ class Training:
         return self._loop is not None
 
     @property
+    def first(self) -> bool:
+        """Return whether this process speaks for the run, where torchrun has started several."""
+        return self._processes.first
+
+    @property
     def kind(self) -> str:
         """Return what the run makes, `chat` or `translate`; known once it is learning."""
         return str(self._loop.prepared.facts["kind"]) if self._loop else ""

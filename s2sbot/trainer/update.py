@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import SettingsError, TrainingError
 from ..nn.dataset import Update
+from ..nn.device import choose_precision
 from ..nn.encoder_decoder import EncoderDecoder, LinearOutput, State, trusted_output_layer
 from ..nn.optimization import make_optimizer
 from ..nn.output_loss import LOGITS_BYTES
@@ -86,6 +87,7 @@ class Updater:
         self.optimizer = make_optimizer(self.parameters, train)
         self.average = [parameter.detach().clone() for parameter in self.parameters] if train.ema else []
         self.counts = {name: torch.zeros((), dtype=torch.float64, device=device) for name in COUNTS}
+        self.precision = choose_precision(train.precision, device)
         self.parts = 1
         self.subwords, self.fraction = subwords, 1.0
         self.proposal: Proposal | None = None
@@ -152,6 +154,10 @@ class Updater:
         return nats, self.replica.minds(update, carries)
 
     def _loss(self, packed: Packed, part: Update, minds: Minds) -> UpdateLoss:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16):
+            return self._loss_of(packed, part, minds)
+
+    def _loss_of(self, packed: Packed, part: Update, minds: Minds) -> UpdateLoss:
         return update_loss(
             self.model,
             packed,

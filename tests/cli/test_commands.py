@@ -140,7 +140,7 @@ def test_list_settings_names_every_knob(run):
         (["train", "pairs.tsv", "--bot", "b", "--set", "model.depth=[1,2,3]"], 1, "a whole number or a list of 2"),
         (["train", "pairs.tsv", "--bot", "b", "--set", "model.hidden_size=9"], 1, "each direction has half"),
         (["train", "pairs.tsv", "--bot", "b", "--set", "model.score=cosine"], 1, "general"),
-        (["train", "pairs.tsv", "--bot", "b", "--set", "train.optimizer=adamw"], 1, "'adam'"),
+        (["train", "pairs.tsv", "--bot", "b", "--set", "train.optimizer=adamx"], 1, "'adam'"),
         (["train", "pairs.tsv", "--bot", "b", "--preset", "cho2015"], 1, "'cho2014'"),
         (["train", "pairs.tsv", "--bot", "b", "--model", "simple", "--preset", "cho2014"], 1, "--model peek"),
         (["train", "pairs.tsv", "--bot", "b", "--vectors", "nowhere.txt"], 1, "cannot read nowhere.txt"),
