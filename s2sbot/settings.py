@@ -148,12 +148,6 @@ class TrainSettings:
         "tokens drawn for each update that stand for the rest of the vocabulary (Jean et al. 2015); 0 takes all of it",
         minimum=0,
     )
-    sampled_until: float = knob(
-        1.0,
-        "share of the run after which sampled_softmax ends and all of the vocabulary is learnt from",
-        minimum=0.0,
-        maximum=1.0,
-    )
     logits_mb: int | None = knob(
         None, "megabytes of logits in memory at a time; 48 on a CPU and 512 on a GPU where not given", minimum=1
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,10 +23,9 @@ from .update import Updater
 
 __all__ = ["Plan", "Trial", "free_memory", "seconds_to_write", "try_updates"]
 
-TRIED: Final = 3
-"""Updates that are tried for their speed, besides the largest, in a run that has no budget."""
-WARM: Final = 2
-"""Updates before those that are timed: the first of a shape takes longer."""
+TRIED: Final = 2
+TIMED: Final = 8
+"""Updates that are tried for their speed besides the largest, and in a run by a budget."""
 MIN_STEPS: Final = 10
 JUDGED: Final = 0.25
 """Share of a run after which a plan may be changed."""
@@ -121,11 +119,11 @@ def try_updates(
     try:
         found = _Kept(updater.parameters)
         with torch.autograd.graph.saved_tensors_hooks(found.pack, lambda tensor: tensor):
-            scratch.update(packed, middle, minds, step=0, rate=0.0)
+            scratch.update(packed, middle, minds, step=0, rate=0.0, fraction=0.5)
         expected = found.bytes * float(sizes.max()) / packed.tokens(middle.turns)
         while expected / scratch.parts > ROOM * free_memory(device) and scratch.parts < len(largest.turns[0]):
             scratch.parts *= 2
-        scratch.update(packed, largest, minds, step=0, rate=0.0)
+        scratch.update(packed, largest, minds, step=0, rate=0.0, fraction=0.5)
         took, tokens = _timed(scratch, updates, packed, minds, seconds=seconds)
     finally:
         model.load_state_dict(kept)
@@ -151,17 +149,25 @@ def seconds_to_write(model: nn.Module, folder: Path) -> float:
 def _timed(
     updater: Updater, updates: Sequence[Update], packed: Packed, minds: Minds, *, seconds: float
 ) -> tuple[float, int]:
-    """Return the seconds of some updates of an epoch, whose order is random, and their tokens."""
-    took, tokens, done = 0.0, 0, 0
-    for number, update in enumerate(itertools.islice(itertools.cycle(updates), 10_000)):
+    """Return the seconds of some updates of an epoch, whose order is random, and their tokens.
+
+    Each goes before without being timed: the first one of a shape takes up to twice as long. They are made as in the
+    middle of a run, since what a step takes may change on the way.
+    """
+    chosen = updates[: TIMED if seconds else TRIED]
+
+    def through() -> float:
         began = time.perf_counter()
-        updater.update(packed, update, minds, step=number, rate=0.0)
+        for number, update in enumerate(chosen):
+            updater.update(packed, update, minds, step=number, rate=0.0, fraction=0.5)
         updater.read("nats")
-        if number >= WARM:
-            took, tokens, done = took + time.perf_counter() - began, tokens + packed.tokens(update.turns), done + 1
-        if done >= TRIED and took >= seconds:
-            break
-    return took, tokens
+        return time.perf_counter() - began
+
+    through()
+    turns = [through()]
+    while sum(turns) < seconds:
+        turns.append(through())
+    return sum(turns), len(turns) * sum(packed.tokens(update.turns) for update in chosen)
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,7 @@ class Updater:
             minds,
             label_smoothing=self.train.label_smoothing,
             logits_bytes=(self.train.logits_mb or LOGITS_MB[self.device.type]) * 2**20,
-            proposal=self.proposal if self.fraction < self.train.sampled_until else None,
+            proposal=self.proposal,
             word_dropout=self.train.word_dropout,
             # rises with the run (Bengio et al. 2015, section 2.4: linear decay)
             scheduled_sampling=self.train.scheduled_sampling * self.fraction,
