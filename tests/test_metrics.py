@@ -312,7 +312,11 @@ def test_a_full_disk_costs_the_line_and_no_more(tmp_path, monkeypatch, caplog):
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pathlib.Path, "open", lambda self, *args, **options: Full(self, "ab"))
+        patch.setattr(
+            pathlib.Path,
+            "open",
+            lambda self, *args, **options: Full(self, "ab") if args == ("ab",) else original(self, *args, **options),
+        )
         hear(tmp_path, step(20), Progress(kind="validation", step=20))
     assert pathlib.Path.open is original
     hear(tmp_path, step(30))

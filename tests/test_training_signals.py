@@ -136,7 +136,7 @@ def test_the_trial_of_the_machine_is_given_up(pairs, tmp_path, ended):
 
 class TestAskedTwice:
     class Run:
-        learning, stops, bot = True, 0, "x.bot"
+        learning, first, stops, bot = True, True, 0, "x.bot"
 
         def stop(self):
             self.stops += 1

@@ -83,7 +83,7 @@ CASES = {
     # every kill point lies on its way
     "all": Case(
         "stateful-broadcast",
-        {"ema": 0.9, "keep_best": 3, "select": "average", "schedule": "plateau", "label_smoothing": 0.1},
+        {"steps": 32, "ema": 0.9, "keep_best": 3, "select": "average", "schedule": "plateau", "label_smoothing": 0.1},
         {"cell": "lstm"},
         films=True,
         bad=(3, 19, 20, 21, 22, 23, 24),
