@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from s2sbot.errors import SettingsError
 from s2sbot.settings import (
     SIZES,
-    TABLE_NAMES,
     DataSettings,
     DecodeSettings,
     TrainSettings,
@@ -22,7 +21,7 @@ from s2sbot.settings import (
     nearest,
     parse_duration,
 )
-from s2sbot.tables import merge_tables, parse_assignment, read_tables, tables_to_toml
+from s2sbot.tables import TABLE_NAMES, merge_tables, parse_assignment, read_tables, tables_to_toml
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,7 @@ def padding_fault(model: EncoderDecoder, rows: Sequence[tuple[Ids, Ids]], device
         if _apart(alone, row_nats(model, batch)):
             return Fault(
                 "the same exchange has another loss each time that it is gone through, in evaluation too",
-                "keep nothing from one call to the next but in what is returned, and draw nothing by chance in eval()",
+                "keep nothing from one call to the next but in what is returned, and draw nothing by chance there",
             )
         padded = row_nats(model, _wider_source(batch))
         if _apart(alone, padded):
@@ -148,7 +148,7 @@ def evaluation_fault(model: EncoderDecoder, rows: Sequence[tuple[Ids, Ids]], dev
     apart = float((learning - talking).abs().max())
     return Fault(
         f"without dropout, log-probabilities in training and in evaluation are up to {apart:.4f} apart",
-        "look for what train() and eval() switch besides dropout, and for what the model keeps from call to call",
+        "look for what evaluation switches off besides dropout, and for what the model keeps from call to call",
     )
 
 

@@ -184,7 +184,8 @@ class RunState:
         longer = replace(kept, steps=self.course.steps, since=self.course.since)
         same = state["length"] == self._length
         self.course = kept if same else longer
-        self.plan = Plan.from_json(state["plan"]) if state["plan"] else None
+        # a run that goes on by steps or passes has none to keep to
+        self.plan = Plan.from_json(state["plan"]) if state["plan"] and self.settings.train.budget else None
         self.heard = state["heard"] if same else self.due
         self.finished = same and state["finished"]
         self._tokens = self._stepping = 0.0

@@ -63,13 +63,14 @@ def test_a_signal_saves_and_says_how_to_go_on(tmp_path, env, number):
         rest = process.stderr.read()
         assert process.wait(30) == 75
     assert f"s2sbot train --bot {bot} --resume" in rest
-    checkpoints = sorted((bot / "training" / "checkpoints").iterdir())
-    step = json.loads((checkpoints[-1] / "state.json").read_text())["step"]
+    step = max(int(path.name[5:]) for path in (bot / "training" / "checkpoints").iterdir())
     resumed = subprocess.run(
         command("train", "--bot", bot, "--resume", "--steps", step + 5),
         env=env, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"going on from step {step:,}" in resumed.stderr
+    lines = (bot / "training" / "metrics.jsonl").read_text("utf-8").splitlines()
+    assert json.loads(lines[-1])["step"] == step + 5
 
 
 def test_a_signal_before_there_is_anything_to_save_leaves_at_once_and_nothing_behind(tmp_path, env):
