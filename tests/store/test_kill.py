@@ -14,7 +14,9 @@ import pytest
 
 from s2sbot.store import Store
 
-ROUNDS = 20
+ROUNDS = 10
+ENOUGH = 20
+"""Turns that must have been handed back before the loss of none says something: a slow disk gets more rounds."""
 WRITERS = 2
 
 
@@ -43,15 +45,17 @@ def test_no_acknowledged_turn_is_lost(tmp_path: Path, monkeypatch: pytest.Monkey
     with Store.open(file) as store:
         conversation = store.start("uuid", "friends")
         acknowledged: list[str] = []
-        for _ in range(ROUNDS // 2):
+        rounds = 0
+        while rounds < ROUNDS or (len(acknowledged) < ENOUGH and rounds < 20 * ROUNDS):
             acknowledged += _round(store, conversation.id, writers, chance.uniform(0.02, 0.25))
-    assert len(acknowledged) > ROUNDS
+            rounds += 1
+    assert len(acknowledged) >= ENOUGH
     with Store.open(file) as store:
         saved = [message.id for message in store.path(conversation.id)]
     assert set(acknowledged) <= set(saved)
     assert len(saved) == len(set(saved))
     # At most one turn a kill was on the disk before its id could be handed back.
-    assert len(saved) - len(acknowledged) <= ROUNDS // 2 * writers
+    assert len(saved) - len(acknowledged) <= rounds * writers
     with closing(sqlite3.connect(file)) as raw:
         assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert raw.execute("PRAGMA foreign_key_check").fetchall() == []
