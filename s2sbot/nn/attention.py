@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import LayerError
-from .deferred import deferred
+from .deferred import deferred, deferred_batch
+from .products import FastLinear, linear
 
 __all__ = ["SCORES", "AdditiveAttention", "Attention", "DotAttention", "GeneralAttention"]
 
@@ -55,12 +56,12 @@ class Attention(nn.Module):
         It returns what `forward` does of a single step, [batch, value_size] and [batch, source_time]; all that does not
         depend on the query is made beforehand, for all steps.
         """
-        score = self._step_scores(keys)
+        score, mix = self._step_scores(keys), deferred_batch(values)
         hidden = torch.zeros_like(mask, dtype=values.dtype).masked_fill_(~mask, float("-inf"))
 
         def attend(query: Tensor) -> tuple[Tensor, Tensor]:
             weights = (score(query) + hidden).softmax(1)
-            return torch.bmm(weights.unsqueeze(1), values).squeeze(1), weights
+            return mix(weights), weights
 
         return attend
 
@@ -84,13 +85,16 @@ class DotAttention(Attention):
         """Return the products."""
         return torch.bmm(queries, keys.transpose(1, 2))
 
+    def _step_scores(self, keys: Tensor) -> Callable[[Tensor], Tensor]:
+        return deferred_batch(keys.transpose(1, 2))
+
 
 class GeneralAttention(Attention):
     """score(q, v) = q^T W v (Luong et al. 2015, section 3.1)."""
 
     def __init__(self, query_size: int, value_size: int) -> None:
         super().__init__(query_size, value_size)
-        self.query = nn.Linear(query_size, value_size, bias=False)
+        self.query = FastLinear(query_size, value_size, bias=False)
 
     def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
         """Return the products."""
@@ -98,8 +102,7 @@ class GeneralAttention(Attention):
 
     def _step_scores(self, keys: Tensor) -> Callable[[Tensor], Tensor]:
         """Map the source once, W^T v, in place of every query."""
-        mapped = keys @ self.query.weight
-        return lambda query: torch.bmm(mapped, query.unsqueeze(2)).squeeze(2)
+        return deferred_batch(linear(keys, self.query.weight.t()).transpose(1, 2))
 
 
 class AdditiveAttention(Attention):
@@ -108,8 +111,8 @@ class AdditiveAttention(Attention):
     def __init__(self, query_size: int, value_size: int) -> None:
         super().__init__(query_size, value_size)
         self.key_size = query_size
-        self.query = nn.Linear(query_size, query_size, bias=False)
-        self.key = nn.Linear(value_size, query_size)
+        self.query = FastLinear(query_size, query_size, bias=False)
+        self.key = FastLinear(value_size, query_size)
         self.score = nn.Linear(query_size, 1, bias=False)
 
     def keys(self, values: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from .encoder_decoder import EncoderDecoder, LinearOutput
+from .products import product, weight_gradient
 
 __all__ = ["LOGITS_BYTES", "chunks", "linear_cross_entropy", "projected_cross_entropy"]
 
@@ -68,8 +69,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         # in place, which autograd notices: it refuses to hand out what was saved a second time
-        scaled = [None if part is None else part.mul_(gradient) for part in ctx.saved_tensors]
+        scaled = [None if part is None else _scaled(part, gradient) for part in ctx.saved_tensors]
         return *scaled, None, None, None
+
+
+def _scaled(part: Tensor, gradient: Tensor) -> Tensor:
+    """Scale in place what lies row by row; what lies otherwise is laid out so on this way."""
+    if part.is_contiguous():
+        return part.mul_(gradient)
+    return torch.mul(part, gradient, out=torch.empty_like(part, memory_format=torch.contiguous_format))
 
 
 def _go_through(
@@ -88,37 +96,31 @@ def _go_through(
         low = torch.get_autocast_dtype(device)
     loss = hidden.new_zeros((), dtype=wide)
     grad_hidden = torch.empty_like(hidden, dtype=low) if needed[0] else None
-    grad_weight = torch.zeros_like(weight, dtype=wide) if needed[1] else None
+    grad_weight: Tensor | None = None
     grad_bias = torch.zeros_like(bias, dtype=wide) if bias is not None and needed[2] else None
     row_bytes = len(weight) * (low.itemsize + (0 if low == wide else wide.itemsize))
-    parts = list(chunks(len(hidden), row_bytes, logits_bytes))
-    # the first chunk is the longest one, so all of them fit into what it takes
-    products = hidden.new_empty(parts[0].stop, len(weight), dtype=low)
-    scores = products if low == wide else torch.empty_like(products, dtype=wide)
     with torch.autocast(device, enabled=False):
         inputs, matrix, shift = hidden.to(low), weight.to(low), None if bias is None else bias.to(low)
-        for part in parts:
+        for part in chunks(len(hidden), row_bytes, logits_bytes):
             rows, targets = inputs[part], wanted[part]
-            product, score = products[: len(rows)], scores[: len(rows)]
-            if shift is None:
-                torch.mm(rows, matrix.t(), out=product)
-            else:
-                torch.addmm(shift, rows, matrix.t(), out=product)
-            if low != wide:
-                score.copy_(product)
-            loss += _softmax_(score, targets, label_smoothing)
+            logits = product(rows, matrix, shift)
+            scores = logits if low == wide else logits.to(wide)
+            loss += _softmax_(scores, targets, label_smoothing)
             if not any(needed):
                 continue
-            _subtract_wanted_(score, targets, label_smoothing)
+            _subtract_wanted_(scores, targets, label_smoothing)
             if grad_bias is not None:
                 # a product with ones takes half as long as a sum over rows
-                grad_bias.addmv_(score.t(), score.new_ones(len(score)))
+                grad_bias.addmv_(scores.t(), scores.new_ones(len(scores)))
             if low != wide:
-                product.copy_(score)
+                logits.copy_(scores)
             if grad_hidden is not None:
-                torch.mm(product, matrix, out=grad_hidden[part])
-            if grad_weight is not None:
-                _add_product_(grad_weight, product.t(), rows, first=not part.start)
+                grad_hidden[part] = product(logits, matrix.t())
+            if needed[1]:
+                step = weight_gradient(rows, logits).to(wide)
+                grad_weight = step if grad_weight is None else grad_weight.add_(step)
+            # before the next ones are made, so that there is never more than one chunk of them
+            del logits, scores
     return loss, (_as(grad_hidden, hidden), _as(grad_weight, weight), _as(grad_bias, bias))
 
 
@@ -146,14 +148,6 @@ def _subtract_wanted_(probabilities: Tensor, wanted: Tensor, label_smoothing: fl
         probabilities -= label_smoothing / probabilities.shape[1]
     place = wanted.unsqueeze(1)
     probabilities.scatter_(1, place, probabilities.gather(1, place) - (1 - label_smoothing))
-
-
-def _add_product_(total: Tensor, left: Tensor, right: Tensor, *, first: bool) -> None:
-    """Add a product to `total`, in place; the first one is written."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right, beta=0 if first else 1)
-    else:
-        total += left @ right
 
 
 def chunks(tokens: int, row_bytes: int, logits_bytes: int) -> Iterator[slice]:

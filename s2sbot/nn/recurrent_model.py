@@ -18,6 +18,7 @@ from .attention import AdditiveAttention
 from .dropout import forget_masks, make_dropout
 from .encoder_decoder import EncoderDecoder, LinearOutput, Memory, OutputLayer, State, Step
 from .padding import reverse_rows
+from .products import FastLinear
 from .recurrent import BidirectionalRecurrent, Recurrent
 from .sizes import depth_pair
 from .textbook import broadcast
@@ -147,7 +148,7 @@ class RecurrentModel(EncoderDecoder):
         self.encoder_tensors = self._tensors(self.encoder_depth)
         width = embedding if config.tie_output else hidden
         plain = not config.tie_output and not extra_output
-        self.readout = nn.Identity() if plain else nn.Sequential(nn.Linear(hidden + extra_output, width), nn.Tanh())
+        self.readout = nn.Identity() if plain else nn.Sequential(FastLinear(hidden + extra_output, width), nn.Tanh())
         cutoffs = config.adaptive_output
         self.output: nn.Linear | nn.AdaptiveLogSoftmaxWithLoss | None = None
         if cutoffs is not None:

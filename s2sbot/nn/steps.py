@@ -8,11 +8,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from .cells import Cell, GRUCell, LSTMCell
 from .deferred import deferred
 from .encoder_decoder import State
+from .products import linear
 from .stack import Stack
 
 __all__ = ["Stepper"]
@@ -81,21 +81,22 @@ class Stepper:
         input_weights, state_weights, input_bias, state_bias = cell.weights()
         if first:
             size = self.known.shape[2]
-            self._products = functional.linear(self.known, input_weights[:, :size], input_bias)
+            # an LSTM adds its two biases to the same sum
+            bias = input_bias + state_bias if isinstance(cell, LSTMCell) else input_bias
+            self._products = linear(self.known, input_weights[:, :size], bias).unbind(1)
             input_weights = input_weights[:, size:]
-        bias = None if first else input_bias
         if isinstance(cell, LSTMCell):
             gates_of = deferred(torch.cat([input_weights, state_weights], 1))
-            gate_bias = state_bias if bias is None else state_bias + bias
+            gate_bias = input_bias + state_bias
 
             def lstm(inputs: Tensor, state: State, product: Tensor | None) -> tuple[Tensor, State]:
-                gates = gates_of(torch.cat([inputs, state[0]], 1)) + gate_bias
-                gates = gates if product is None else gates + product
+                gates = gates_of(torch.cat([inputs, state[0]], 1))
+                gates = gates + (gate_bias if product is None else product)
                 h, c = _LSTMGates.apply(gates, state[1])  # type: ignore[no-untyped-call]
                 return h, (h, c)
 
             return lstm
-        of_input, of_state = deferred(input_weights, bias), deferred(state_weights, state_bias)
+        of_input, of_state = deferred(input_weights, None if first else input_bias), deferred(state_weights, state_bias)
 
         def gru(inputs: Tensor, state: State, product: Tensor | None) -> tuple[Tensor, State]:
             made = of_input(inputs)
@@ -117,7 +118,7 @@ class Stepper:
         if not self.fast:
             return cast(tuple[Tensor, State], self.stack(torch.cat([self.known[:, time], fed], 1), state))
         after: State = ()
-        product: Tensor | None = self._products[:, time]
+        product: Tensor | None = self._products[time]
         inputs = fed
         for layer in self._steps:
             if isinstance(layer, nn.Module):
