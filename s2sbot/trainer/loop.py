@@ -32,7 +32,7 @@ TELL_EVERY: Final = 0.5
 LOOK_EVERY: Final = 10
 """Steps between two looks at whether losses were finite; a fixed number, so that a run repeats."""
 MEASURED: Final = 0.02
-MEASURED_AT_MOST: Final = 1.5
+MEASURED_AT_MOST: Final = 0.6
 """Share of a budget that is spent on measuring, and seconds at most: what it lacks the changed plan makes good."""
 BAD_STEPS: Final = 5
 """Steps in a row without a finite loss after which a run goes back to its last anchor."""

@@ -24,7 +24,7 @@ from .update import Updater
 __all__ = ["Plan", "Trial", "free_memory", "seconds_to_write", "try_updates"]
 
 TRIED: Final = 2
-TIMED: Final = 8
+TIMED: Final = 4
 """Updates that are tried for their speed besides the largest, and in a run by a budget."""
 MIN_STEPS: Final = 10
 JUDGED: Final = 0.25
@@ -149,12 +149,14 @@ def seconds_to_write(model: nn.Module, folder: Path) -> float:
 def _timed(
     updater: Updater, updates: Sequence[Update], packed: Packed, minds: Minds, *, seconds: float
 ) -> tuple[float, int]:
-    """Return the seconds of some updates of an epoch, whose order is random, and their tokens.
+    """Return the seconds of some updates, of all sizes that there are, and their tokens.
 
     Each goes before without being timed: the first one of a shape takes up to twice as long. They are made as in the
     middle of a run, since what a step takes may change on the way.
     """
-    chosen = updates[: TIMED if seconds else TRIED]
+    count = min(TIMED if seconds else TRIED, len(updates))
+    by_size = sorted(updates, key=lambda update: packed.tokens(update.turns))
+    chosen = [by_size[(2 * part + 1) * len(updates) // (2 * count)] for part in range(count)]
 
     def through() -> float:
         began = time.perf_counter()

@@ -27,7 +27,7 @@ from ..text.metric import Metric
 __all__ = ["Validator", "best_is_highest"]
 
 PERPLEXITY: Final = "perplexity"
-TRIED: Final = 8
+TRIED: Final = 3
 """Batches by which the time of a validation is told."""
 ANSWERED: Final = 1_000
 """Held-out exchanges that are answered for a metric, at most."""
@@ -115,8 +115,17 @@ class Validator:
     def seconds(self, model: EncoderDecoder) -> float:
         """Return about how long a validation takes, by trying a part of it.
 
-        A model that has learnt nothing may go on to the longest answer there is, so this is rather too much.
+        A model that has learnt nothing may go on to the longest answer there is, so answers are cut to a usual length.
         """
+        usual = max(1, self.decode.min_length, round(float(self.prepared.valid.lengths()[1].mean())))
+        decode = self.decode
+        self.decode = dataclasses.replace(decode, max_length=min(decode.max_length, usual))
+        try:
+            return self._seconds(model)
+        finally:
+            self.decode = decode
+
+    def _seconds(self, model: EncoderDecoder) -> float:
         began = time.perf_counter()
         self.samples(model)
         if self.metrics:
@@ -126,7 +135,7 @@ class Validator:
             began -= (time.perf_counter() - answering) * (len(self._rows) / len(tried) - 1)
         answering = time.perf_counter() - began
         updates = list(map(Update.of_batch, sequential_batches(self.prepared.valid, self.batch_tokens)))
-        chosen = updates[:: max(1, len(updates) // TRIED)]
+        chosen = [updates[row] for row in _spread(len(updates), TRIED)]
         began = time.perf_counter()
         with torch.no_grad():
             for update in chosen:
