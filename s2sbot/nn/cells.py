@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn import functional
 
 from ..errors import LayerError
 from ..settings import nearest
@@ -35,6 +35,9 @@ __all__ = [
 
 _KEEP: Final = 1e4
 """Added to a gate's input, it opens the gate fully in any floating-point type; its negative shuts it."""
+_ALIGNED: Final = 8
+"""Columns by which an input grows on a GPU, so that rows of 16-bit numbers stay multiples of 16 bytes, for the sake of
+its tensor cores (NVIDIA's guide to matrix multiplication)."""
 
 
 def is_whole(number: Any) -> bool:
@@ -142,8 +145,8 @@ class StepCell(Cell):
 class _FusedCell(Cell):
     """A cell that runs a whole sequence in one call of torch's fused kernels. State and output: h.
 
-    Padding never changes a result. On a GPU padded rows are packed. On a CPU they are not, as that costs a third of the
-    speed: h at a row's true end is the output there.
+    Padding never changes a result, and yet padded rows are not packed: that costs a third of the speed on a CPU, and on
+    a GPU three waits for it. h at a row's true end is the output there.
     """
 
     kind: ClassVar[Callable[..., nn.RNNBase]]
@@ -169,23 +172,17 @@ class _FusedCell(Cell):
             output, state = self(inputs.squeeze(1), state)
             return output.unsqueeze(1), state
         start = tuple(part.unsqueeze(0).contiguous() for part in state)
-        if lengths is not None and not inputs.is_cuda:
-            steps = torch.arange(inputs.shape[1], device=inputs.device)
-            padding = (steps >= lengths.unsqueeze(1)).unsqueeze(2)
-            # what stands in the padding may be so large that no gate keeps it out, or not even a number
-            outputs, final = self._padded(inputs.masked_fill(padding, 0.0), padding, start)
-            real = (lengths > 0).unsqueeze(1)
-            h = torch.where(real, last_real(outputs, lengths), state[0])
-            return outputs, (h, *final)
-        hx = start if self.states > 1 else start[0]
         if lengths is None:
-            outputs, final = self.fused(inputs, hx)
-        else:
-            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            packed_outputs, final = self.fused(packed, hx)
-            outputs, _ = pad_packed_sequence(packed_outputs, batch_first=True, total_length=inputs.shape[1])
-        parts = final if isinstance(final, tuple) else (final,)
-        return outputs, tuple(part.squeeze(0) for part in parts)
+            outputs, final = self.fused(inputs, start if self.states > 1 else start[0])
+            parts = final if isinstance(final, tuple) else (final,)
+            return outputs, tuple(part.squeeze(0) for part in parts)
+        steps = torch.arange(inputs.shape[1], device=inputs.device)
+        padding = (steps >= lengths.unsqueeze(1)).unsqueeze(2)
+        # what stands in the padding may be so large that no gate keeps it out, or not even a number
+        outputs, memory = self._padded(inputs.masked_fill(padding, 0.0), padding, start)
+        real = (lengths > 0).unsqueeze(1)
+        h = torch.where(real, last_real(outputs, lengths), state[0])
+        return outputs, (h, *memory)
 
     def _padded(self, inputs: Tensor, padding: Tensor, start: State) -> tuple[Tensor, State]:
         """Run over padded rows without packing them; return all outputs, and the final state but for h.
@@ -219,14 +216,34 @@ class LSTMCell(_FusedCell):
 
         An extra input that is 1 on padding shuts the input gate and opens the forget gate.
         """
-        input_weights, *others = self.weights()
-        size = start[0].shape[2]
-        hold = input_weights.new_zeros(4 * size, 1)
-        hold[:size], hold[size : 2 * size] = -_KEEP, _KEEP
-        widened = torch.cat([inputs, padding.to(inputs.dtype)], 2)
-        weights = [torch.cat([input_weights, hold], 1), *others]
+        far = inputs.device.type != "cpu"
+        widened, weights = _holding(inputs, padding, self.weights(), columns=_ALIGNED if far else 1)
+        if far:
+            weights = _one_piece(weights)
         outputs, _, memory = torch.lstm(widened, start, weights, True, 1, 0.0, self.training, False, True)
         return outputs, (memory.squeeze(0),)
+
+
+def _holding(
+    inputs: Tensor, padding: Tensor, weights: Sequence[Tensor], *, columns: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Return the input of an LSTM and its weights, both wider by `columns`: its c stays as it is where padding is.
+
+    Only the first of the columns counts; the others are zeros.
+    """
+    input_weights, *others = weights
+    size = len(input_weights) // 4
+    hold = input_weights.new_zeros(4 * size, columns)
+    hold[:size, 0], hold[size : 2 * size, 0] = -_KEEP, _KEEP
+    extra = functional.pad(padding.to(inputs.dtype), (0, columns - 1))
+    return torch.cat([inputs, extra], 2), [torch.cat([input_weights, hold], 1), *others]
+
+
+def _one_piece(weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return weights one behind the other in one piece of memory, as cuDNN wants them; otherwise torch warns."""
+    flat = torch.cat([part.flatten() for part in weights])
+    pieces = torch.split(flat, [part.numel() for part in weights])
+    return [piece.view_as(part) for piece, part in zip(pieces, weights, strict=True)]
 
 
 class GRUCell(_FusedCell):

@@ -23,6 +23,8 @@ LONGEST_DIALOGUE = 32
 """Exchanges after which a dialogue is cut, so that no update is left over to one long dialogue alone."""
 OPEN_DIALOGUES = 32
 """Times as many dialogues are open as go into an update."""
+MANY = 16
+"""Rows of a batch from which on it does not matter whether there are a few less."""
 
 
 def epoch_batches(
@@ -52,6 +54,14 @@ def sequential_batches(packed: Packed, batch_tokens: int) -> Iterator[NDArray[np
     yield from reversed(_cut(np.lexsort((sources, targets)), sources, targets, batch_tokens))
 
 
+def _whole(rows: int) -> int:
+    """Return how many of the rows that there is room for a batch takes: of more than a few, a multiple of four.
+
+    So batches have few shapes, for each of which a library for products or recurrences may have to prepare itself.
+    """
+    return rows if rows < MANY else rows - rows % 4
+
+
 def _cut(
     order: NDArray[np.int64], sources: NDArray[np.int64], targets: NDArray[np.int64], batch_tokens: int
 ) -> list[NDArray[np.int64]]:
@@ -63,8 +73,10 @@ def _cut(
             max(longest_target, int(targets[row])),
         )
         if index > begin and (index + 1 - begin) * (widest_source + widest_target) > batch_tokens:
-            batches.append(order[begin:index])
-            begin, widest_source, widest_target = index, int(sources[row]), int(targets[row])
+            end = begin + _whole(index - begin)
+            batches.append(order[begin:end])
+            begin, rest = end, order[end : index + 1]
+            widest_source, widest_target = int(sources[rest].max()), int(targets[rest].max())
         longest_source, longest_target = widest_source, widest_target
     if begin < len(order):
         batches.append(order[begin:])

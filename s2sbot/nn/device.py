@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
+from typing import Final
 
 import torch
 
 from ..errors import DeviceError
 
-__all__ = ["choose_device", "choose_precision", "keep_memory"]
+__all__ = ["choose_device", "choose_precision", "forget_shapes", "keep_memory"]
 
+SHAPES: Final = 32
 MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -4, -1, -2
 """Names of `mallopt` in malloc.h of the GNU C library."""
 
@@ -74,6 +77,15 @@ def _has_bf16(device: torch.device) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def forget_shapes() -> None:
+    """Let oneDNN keep what it prepares for the last few shapes alone; it must not have computed anything yet.
+
+    It keeps 1,024 of them otherwise, hundreds of megabytes. To prepare in float32 costs nothing that can be measured,
+    and what occurs in one step is still kept.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(SHAPES))
 
 
 def keep_memory() -> bool:

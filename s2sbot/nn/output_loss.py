@@ -19,6 +19,9 @@ __all__ = ["LOGITS_BYTES", "chunks", "linear_cross_entropy", "projected_cross_en
 LOGITS_BYTES: Final = 48 * 2**20
 """Chunks of fewer rows multiply slower, and add to the weight's gradient more often: see docs/output-layer.md."""
 
+ROWS: Final = 32
+"""Products have a multiple of so many rows."""
+
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
@@ -102,26 +105,32 @@ def _go_through(
     with torch.autocast(device, enabled=False):
         inputs, matrix, shift = hidden.to(low), weight.to(low), None if bias is None else bias.to(low)
         for part in chunks(len(hidden), row_bytes, logits_bytes):
-            rows, targets = inputs[part], wanted[part]
+            rows, targets = _whole(inputs[part]), wanted[part]
             logits = product(rows, matrix, shift)
+            logits[len(targets) :] = 0
             scores = logits if low == wide else logits.to(wide)
-            loss += _softmax_(scores, targets, label_smoothing)
+            loss += _softmax_(scores[: len(targets)], targets, label_smoothing)
             if not any(needed):
                 continue
-            _subtract_wanted_(scores, targets, label_smoothing)
+            _subtract_wanted_(scores[: len(targets)], targets, label_smoothing)
             if grad_bias is not None:
                 # a product with ones takes half as long as a sum over rows
                 grad_bias.addmv_(scores.t(), scores.new_ones(len(scores)))
             if low != wide:
                 logits.copy_(scores)
             if grad_hidden is not None:
-                grad_hidden[part] = product(logits, matrix.t())
+                grad_hidden[part] = product(logits, matrix.t())[: len(targets)]
             if needed[1]:
                 step = weight_gradient(rows, logits).to(wide)
                 grad_weight = step if grad_weight is None else grad_weight.add_(step)
             # before the next ones are made, so that there is never more than one chunk of them
             del logits, scores
     return loss, (_as(grad_hidden, hidden), _as(grad_weight, weight), _as(grad_bias, bias))
+
+
+def _whole(rows: Tensor) -> Tensor:
+    """Add rows of zeros, so that there are few shapes: oneDNN keeps what it prepares for each."""
+    return rows if len(rows) < ROWS else functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))
 
 
 def _as(gradient: Tensor | None, of: Tensor | None) -> Tensor | None:
@@ -153,11 +162,14 @@ def _subtract_wanted_(probabilities: Tensor, wanted: Tensor, label_smoothing: fl
 def chunks(tokens: int, row_bytes: int, logits_bytes: int) -> Iterator[slice]:
     """Yield as few parts of `tokens` rows as keep within `logits_bytes`, all but the last of one size.
 
-    At least one row is in each of them, whatever it takes; of no rows there is one part.
+    At least one row is in each of them, whatever it takes; of no rows there is one part. There is room for the zeros of
+    `ROWS`.
     """
     most = max(1, logits_bytes // row_bytes)
-    count = max(1, -(-tokens // most))
+    unit = ROWS if most >= ROWS else 1
+    count = max(1, -(-tokens // (most - most % unit)))
     size = max(1, -(-tokens // count))
+    size += -size % unit
     for start in range(0, max(1, tokens), size):
         yield slice(start, min(start + size, tokens))
 

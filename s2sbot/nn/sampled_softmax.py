@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
+from .batch import send
 from .encoder_decoder import LinearOutput
 from .output_loss import LOGITS_BYTES, linear_cross_entropy
 
 __all__ = ["Candidates", "Proposal", "sampled_cross_entropy"]
+
+COLUMNS: Final = 128
+"""There is a multiple of so many candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
     """The tokens of one update that stand for the whole vocabulary.
 
-    ids         [candidates], rising
-    chances     [candidates], how likely each was to be among them; 1 for the wanted ones
+    ids         [candidates], rising; at the end some may be zero that count nothing
+    chances     [candidates], how likely each was to be among them; 1 for the wanted ones, infinite for what counts not
     places      [tokens], where in `ids` each wanted token is
     vocabulary  how many tokens they stand for
     """
@@ -31,9 +37,9 @@ class Candidates:
     vocabulary: int
 
     def to(self, device: torch.device) -> Candidates:
-        """Return the candidates on `device`."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("ids", "chances", "places")}
-        return replace(self, **moved)
+        """Return candidates that are on the CPU on `device`, for which nobody waits."""
+        ids, chances, places = (send(part, device) for part in (self.ids, self.chances, self.places))
+        return replace(self, ids=ids, chances=chances, places=places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,11 @@ class Proposal:
         chosen = torch.rand(len(self.chances), generator=generator) < self.chances
         chances = self.chances.index_fill(0, wanted, 1.0)
         ids = chosen.index_fill_(0, wanted, True).nonzero().squeeze(1)
-        return Candidates(ids, chances[ids], torch.searchsorted(ids, wanted.contiguous()), len(self.chances))
+        places = torch.searchsorted(ids, wanted.contiguous())
+        # one whose chance is infinite counts nothing: with a multiple of some, products have few shapes
+        rest = (0, -len(ids) % COLUMNS)
+        chances = functional.pad(chances[ids], rest, value=torch.inf)
+        return Candidates(functional.pad(ids, rest), chances, places, len(self.chances))
 
 
 def sampled_cross_entropy(

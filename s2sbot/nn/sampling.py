@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..text.tokenizer import EOS, PAD, RESERVED, UNK
-from .batch import Batch
+from .batch import Batch, send
 from .encoder_decoder import EncoderDecoder, Memory, State
 
 __all__ = ["decode_own", "drop_words"]
@@ -55,7 +55,7 @@ def decode_own(model: EncoderDecoder, tokens: Tensor, memory: Memory, share: flo
         given = tokens[:, time]
         own = coins[:, time].nonzero().squeeze(1)
         if steps and len(own):
-            given = _choose(model, steps[-1].squeeze(1), given, own.to(given.device, non_blocking=True))
+            given = _choose(model, steps[-1].squeeze(1), given, send(own, given.device))
         step = model.decode(given.unsqueeze(1), memory, state)
         steps.append(step.hidden)
         state = step.state

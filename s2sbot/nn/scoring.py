@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import SettingsError
 from ..text.packed import Packed
 from .adaptive import adaptive_cross_entropy
-from .batch import Batch
+from .batch import Batch, send
 from .dataset import Update, dialogue_slots, sequential_batches, sequential_dialogues
 from .encoder_decoder import EncoderDecoder, LinearOutput, State, select_rows, trusted_output_layer
 from .output_loss import LOGITS_BYTES, linear_cross_entropy, projected_cross_entropy
@@ -152,8 +152,8 @@ class Minds:
         if not self.state or not len(update.slots):
             return ()
         device = self.state[0].device
-        fresh = torch.from_numpy(update.fresh).to(device)
-        chosen = select_rows(self.state, torch.from_numpy(update.slots).to(device))
+        fresh = send(torch.from_numpy(update.fresh), device)
+        chosen = select_rows(self.state, send(torch.from_numpy(update.slots), device))
         return tuple(part.masked_fill(fresh.view(-1, *[1] * (part.dim() - 1)), 0.0) for part in chosen)
 
     def keep(self, update: Update, state: State) -> None:
@@ -165,7 +165,7 @@ class Minds:
             return
         if not self.state:
             self.state = tuple(part.new_zeros(self.slots, *part.shape[1:]) for part in state)
-        slots = torch.from_numpy(update.slots[: state[0].shape[0]]).to(state[0].device)
+        slots = send(torch.from_numpy(update.slots[: state[0].shape[0]]), state[0].device)
         for kept, part in zip(self.state, state, strict=True):
             kept.index_copy_(0, slots, part.detach())
 
@@ -239,7 +239,8 @@ def evaluate(model: EncoderDecoder, packed: Packed, *, batch_tokens: int) -> Sco
     """
     was_training = model.training
     model.eval()
-    nats, tokens = 0.0, 0
+    # summed up where the model is, so that no batch waits for the one before
+    nats, tokens = torch.zeros((), dtype=torch.float64, device=next(model.parameters()).device), 0
     updates: Iterable[Update]
     if in_dialogue_order(model, packed):
         updates = sequential_dialogues(packed, batch_tokens)
@@ -250,8 +251,8 @@ def evaluate(model: EncoderDecoder, packed: Packed, *, batch_tokens: int) -> Sco
         for update in updates:
             loss = update_loss(model, packed, update, minds)
             minds.keep(update, loss.carry)
-            nats += float(loss.nats)
+            nats += loss.nats
             tokens += loss.target_tokens
     finally:
         model.train(was_training)
-    return Score(nats, tokens)
+    return Score(float(nats), tokens)

@@ -28,8 +28,8 @@ from .subwords import SubwordSampling
 
 __all__ = ["Updater", "proposal_of", "seed_step"]
 
-LOGITS_MB: Final = {"cpu": LOGITS_BYTES // 2**20, "cuda": 512}
-"""Megabytes of logits at a time, where nothing is asked for: what is fastest on a CPU, and reckoned for a GPU."""
+GPU_LOGITS_BYTES: Final = 512 * 2**20
+"""Logits at a time on a GPU, where nothing is asked for; reckoned, while `LOGITS_BYTES` is what is fastest on a CPU."""
 COUNTS: Final = ("nats", "tokens", "bad", "bad_in_a_row", "most_in_a_row", "last_bad")
 """What is counted where the model is, so that no step waits for the device."""
 
@@ -88,6 +88,8 @@ class Updater:
         self.average = [parameter.detach().clone() for parameter in self.parameters] if train.ema else []
         self.counts = {name: torch.zeros((), dtype=torch.float64, device=device) for name in COUNTS}
         self.precision = choose_precision(train.precision, device)
+        own = LOGITS_BYTES if device.type == "cpu" else GPU_LOGITS_BYTES
+        self.logits_bytes = train.logits_mb * 2**20 if train.logits_mb else own
         self.parts = 1
         self.subwords, self.fraction = subwords, 1.0
         self.proposal: Proposal | None = None
@@ -164,7 +166,7 @@ class Updater:
             part,
             minds,
             label_smoothing=self.train.label_smoothing,
-            logits_bytes=(self.train.logits_mb or LOGITS_MB[self.device.type]) * 2**20,
+            logits_bytes=self.logits_bytes,
             proposal=self.proposal,
             word_dropout=self.train.word_dropout,
             # rises with the run (Bengio et al. 2015, section 2.4: linear decay)

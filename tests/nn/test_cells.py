@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from s2sbot.errors import LayerError
 from s2sbot.nn import CELLS, Cell, GRUCell, LSTMCell, RecurrentHighwayCell, SimpleRNNCell, StepCell, make_cell
+from s2sbot.nn.cells import _holding, _one_piece
 
 ROOT = Path(__file__).parents[2]
 INPUT, HIDDEN, TIME = 3, 4, 5
@@ -275,6 +277,32 @@ def test_no_state_is_a_state_of_zeros(name):
         outputs, final = way(inputs)
         wanted, wanted_final = way(inputs, None, zeros)
         close([outputs, *final], [wanted, *wanted_final], 0)
+
+
+@pytest.mark.parametrize("columns", [1, 8])
+def test_more_columns_hold_the_memory_of_an_lstm_too(columns):
+    cell = make("lstm")
+    inputs, state = given_for(cell)
+    wanted, wanted_final = cell.unrolled(inputs, LENGTHS, state)
+    padding = ~REAL.bool().unsqueeze(2)
+    widened, weights = _holding(inputs.masked_fill(padding, 0.0), padding, cell.weights(), columns=columns)
+    assert widened.shape[2] == weights[0].shape[1] == INPUT + columns
+    start = tuple(part.unsqueeze(0) for part in state)
+    outputs, _, memory = torch.lstm(widened, start, _one_piece(weights), True, 1, 0.0, False, False, True)
+    real = REAL.unsqueeze(2)
+    close([outputs * real, memory.squeeze(0)], [wanted * real, wanted_final[1]], 1e-12)
+
+
+def test_weights_in_one_piece_lie_one_behind_the_other():
+    cell = make("lstm")
+    pieces = _one_piece(cell.weights())
+    begins = [(piece.data_ptr() - pieces[0].data_ptr()) // piece.element_size() for piece in pieces]
+    assert begins == [0, *itertools.accumulate(piece.numel() for piece in pieces[:-1])]
+    assert all(piece.is_contiguous() for piece in pieces)
+    close(pieces, cell.weights(), 0)
+    sum((number + 1) * piece.sum() for number, piece in enumerate(pieces)).backward()
+    for number, weight in enumerate(cell.weights()):
+        assert weight.grad.eq(number + 1).all()
 
 
 @pytest.mark.gpu

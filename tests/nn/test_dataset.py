@@ -86,6 +86,20 @@ def test_batches_are_filled_up_to_the_budget():
     assert len(epoch_batches(packed, 39, seed=1, epoch=0)) == 4
 
 
+def test_batches_of_many_rows_have_few_shapes():
+    generator = np.random.default_rng(3)
+    pairs = [([20] * int(a), [20] * int(b)) for a, b in generator.integers(1, 12, (3_000, 2))]
+    batches = epoch_batches(Packed.pack(pairs), 600, seed=1, epoch=0)
+    many = [len(rows) for rows in batches if len(rows) >= 16]
+    # all but the last, which has what is left
+    assert len([rows for rows in many if rows % 4]) <= 1
+    assert sum(map(len, batches)) == 3_000
+    packed = Packed.pack(pairs)
+    sources, targets = packed.lengths()
+    room = [600 - len(rows) * int(sources[rows].max() + targets[rows].max()) for rows in batches]
+    assert min(room) >= 0 and sum(room) / len(room) < 0.15 * 600
+
+
 def test_rows_of_like_length_come_together():
     packed = Packed.pack([([16] * (index % 29), [17] * (index % 31)) for index in range(29 * 31)])
     targets = packed.lengths()[1]
