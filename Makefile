@@ -1,10 +1,12 @@
 # `make demo` and `make test` set up what they need in .venv; a second run sets up nothing.
 PYTHON ?= python3
 DEMO ?= .demo/night-ferry.bot
+PREPARED ?= .demo/prepared
 BUDGET ?= 100s
 TEST_ARGS ?=
 INPUTS ?= 1000000
 SEED ?= 1
+SOAK ?= 1h
 # PyTorch's own index for CPU builds may be named here; the default is plain pip.
 TORCH_INDEX ?=
 
@@ -18,7 +20,7 @@ help:
 	@echo "make demo    train a bot on the sample corpus and talk to it"
 	@echo "make test    run every test"
 	@echo "make soak    a million mutated files through every reader (INPUTS and SEED say how many and which), 1,000 killed"
-	@echo "             trainings, 10,000 damaged checkpoints, and all else that takes minutes"
+	@echo "             trainings, 10,000 damaged checkpoints, an hour of training (SOAK) with its memory watched"
 	@echo "make lint    format, lint and types only"
 	@echo "make bench   compare with other ways, as ratios"
 	@echo "make clean   remove .venv, the demo's bot and caches"
@@ -33,21 +35,25 @@ $(DEMO)/card.md: | .venv/installed
 	@if [ -f $(DEMO)/training/settings.toml ]; then $(BIN)/s2sbot train --bot $(DEMO) --resume; \
 	else $(BIN)/s2sbot train corpora/night-ferry --bot $(DEMO) --budget $(BUDGET); fi
 
+$(PREPARED)/data.json: | .venv/installed
+	$(BIN)/s2sbot corpus prepare corpora/night-ferry --out $(PREPARED)
+
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 $(TEST_ARGS)
 
-soak: .venv/installed-dev
+soak: .venv/installed-dev $(PREPARED)/data.json
 	$(BIN)/python tests/fuzzing.py soak --inputs $(INPUTS) --seed $(SEED)
 	$(BIN)/python -m pytest -m soak
+	$(BIN)/python benchmarks/training.py $(PREPARED) --soak $(SOAK)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/installed-dev $(DEMO)/card.md
+bench: .venv/installed-dev $(DEMO)/card.md $(PREPARED)/data.json
 	@for words in "chat.py $(DEMO)" "ngram.py $(DEMO)" "models.py $(DEMO) --seconds 30" recurrent.py \
-	  "corpora.py corpora/night-ferry" "memory.py --sizes 2,20"; do \
+	  output_loss.py "training.py $(PREPARED)" "corpora.py corpora/night-ferry" "memory.py --sizes 2,20"; do \
 	  echo "== $$words"; $(BIN)/python benchmarks/$$words || exit 1; done
 
 .venv/created:

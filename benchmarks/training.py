@@ -37,7 +37,7 @@ from roofline import Bench, Piece, limit
 from training_plain import CLIP, RATE, PlainModel, PlainTraining, Sizes
 
 from s2sbot.nn.dataset import Update
-from s2sbot.nn.device import keep_memory
+from s2sbot.nn.device import forget_shapes, keep_memory
 from s2sbot.plugins import Plugins
 from s2sbot.preparation import Prepared, open_prepared, prepared_corpus
 from s2sbot.run_settings import RunSettings, resolve_settings
@@ -330,7 +330,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=6, help="of each contender in a round")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seed", type=int, default=1, help="chooses the batches")
+    parser.add_argument("--seed", type=int, default=1, help="chooses the batches; that of the run of --quality")
     parser.add_argument("--only", choices=("throughput", "memory", "start"), help="one part of the usual three")
     parser.add_argument("--quality", action="store_true", help="train a translator and score it, instead")
     parser.add_argument("--time", default="5m", help="what --quality trains for")
@@ -341,6 +341,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     # as a run does; it holds for all contenders, and for the roofline
+    forget_shapes()
     keep_memory()
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or Path(temporary)
@@ -352,7 +353,7 @@ def main() -> None:
         elif arguments.soak:
             runs.soak(data, work, parse_duration(arguments.soak), threads=arguments.threads)
         elif arguments.quality:
-            runs.quality(arguments.data, data, work, arguments.time, threads=arguments.threads)
+            runs.quality(arguments.data, data, work, arguments.time, threads=arguments.threads, seed=arguments.seed)
         else:
             print(f"torch {torch.__version__}, {runs.machine()}")
             if arguments.only in (None, "throughput"):

@@ -121,7 +121,7 @@ def text_of(folder: Path, name: str) -> bytes:
     return plain.read_bytes() if plain.exists() else gzip.decompress((folder / f"{name}.gz").read_bytes())
 
 
-def quality(data: Path, prepared: Path, work: Path, budget: str, *, threads: int) -> None:
+def quality(data: Path, prepared: Path, work: Path, budget: str, *, threads: int, seed: int) -> None:
     """Train a translator for so long, and say how well it translates the test set."""
     if is_prepared(data):
         raise SystemExit("--quality needs the folder of Multi30k, for its test set")
@@ -138,6 +138,7 @@ def quality(data: Path, prepared: Path, work: Path, budget: str, *, threads: int
         for word in ("--set", f"{table}.{key}={json.dumps(value)}")
     ]
     command = [*S2SBOT, "train", str(prepared), "--bot", str(bot), "--budget", budget, *settings]
+    command += ["--set", f"train.seed={seed}"]
     ended = watched([*command, "--set", f"train.threads={threads}"])
     print(f"\n{' '.join(command[2:])}")
     print(

@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,39 @@ from s2sbot import Progress, hookimpl
 
 KEPT = ("step", "validation", "notice", "end")
 FULL = (errno.ENOSPC, errno.EDQUOT)
+ATTEMPTS = 3
 
 
 @hookimpl
 def training_progress(bot: Path, progress: Progress) -> None:
     """Append a line; where a run goes on from a checkpoint, or back to one, drop what was written after it.
 
-    A line that finds no room on the disk is lost, and those after it are not.
+    What fails is tried again at once, but for a full disk. A line that cannot be written nevertheless is lost, and
+    those after it are not.
     """
     file = bot / "training" / "metrics.jsonl"
-    try:
-        if progress.kind in ("start", "notice", "validation") and file.exists():
-            _cut(file, progress)
-        if progress.kind in KEPT and not progress.transient:
-            _append(file, progress)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        if progress.kind != "step":
-            said = "no space left on the disk: %s has no line for the %s at step %d"
-            logging.getLogger("s2sbot.plugins").warning(said, file, progress.kind, progress.step)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _write(file, progress)
+            return
+        except OSError as error:
+            if error.errno not in FULL and attempt < ATTEMPTS:
+                continue
+            if progress.kind != "step":
+                cause = "no space left on the disk" if error.errno in FULL else error.strerror
+                said = "%s: %s has no line for the %s at step %d"
+                logging.getLogger("s2sbot.plugins").warning(said, cause, file, progress.kind, progress.step)
+            return
+
+
+def _write(file: Path, progress: Progress) -> None:
+    if file.is_symlink() or (file.exists() and not stat.S_ISREG(file.stat().st_mode)):
+        # a link leads out of the bot, and a pipe is waited for
+        raise OSError(errno.EINVAL, "no regular file", str(file))
+    if progress.kind in ("start", "notice", "validation") and file.exists():
+        _cut(file, progress)
+    if progress.kind in KEPT and not progress.transient:
+        _append(file, progress)
 
 
 def _append(file: Path, progress: Progress) -> None:

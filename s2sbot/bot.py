@@ -21,7 +21,7 @@ from .bot_files import (
     read_header,
     read_regular,
 )
-from .errors import BotError, NewerFormatError, SettingsError, TokenizerError
+from .errors import BotError, NewerFormatError, SettingsError, TokenizerError, shell_command
 from .files import full_disk_explained, sync_file, sync_folder, write_atomically, write_json
 from .plugins import Plugins
 from .settings import DataSettings, DecodeSettings, build
@@ -111,12 +111,11 @@ def read_description(folder: Path) -> BotDescription:
     """
     path = folder / "bot.json"
     if not _is_there(path):
-        unfinished = (folder / "training").is_dir()
+        if (folder / "training").is_dir():
+            go_on = shell_command("s2sbot", "train", "--bot", folder, "--resume")
+            raise BotError(f"{folder} holds no bot yet", f"its training has not come to a validation: {go_on}")
         raise BotError(
-            f"{folder} holds no bot yet" if unfinished else f"{folder} is no bot: there is no bot.json in it",
-            f"its training has not come to a validation: s2sbot train --bot {folder} --resume"
-            if unfinished
-            else "make one with `s2sbot train CORPUS --bot DIR`",
+            f"{folder} is no bot: there is no bot.json in it", "make one with `s2sbot train CORPUS --bot DIR`"
         )
     try:
         data = parse_json(read_regular(path, LARGEST_DESCRIPTION))
@@ -277,7 +276,7 @@ def load_model(folder: Path, description: BotDescription, plugins: Plugins, devi
     kind = plugins.model(description.model)
     from .nn.budget import Budget
     from .nn.device import choose_device
-    from .nn.encoder_decoder import load_model_tensors
+    from .nn.encoder_decoder import load_model_tensors, model_tensors
 
     place = choose_device(device)
     try:
@@ -286,6 +285,7 @@ def load_model(folder: Path, description: BotDescription, plugins: Plugins, devi
             numbers = sum(tensor.numbers for tensor in places.values())
             with Budget(2 * numbers + SPARE_NUMBERS):
                 model = kind(config, description.source_vocab, description.target_vocab)
+            _check_places(places, model_tensors(model))
             load_model_tensors(model, _read_tensors(stream, places))
     except (SettingsError, RuntimeError, OSError, TypeError, ValueError, OverflowError, MemoryError) as error:
         first = str(error).strip().splitlines()
@@ -294,6 +294,21 @@ def load_model(folder: Path, description: BotDescription, plugins: Plugins, devi
             "copy the whole bot folder again, or install the plugin's version that made it: see versions in bot.json",
         ) from error
     return model.to(place).eval()
+
+
+def _check_places(places: Mapping[str, TensorPlace], wanted: Mapping[str, Tensor]) -> None:
+    """Compare names, shapes and kinds of numbers with those of the model, before any number is read.
+
+    Raises:
+        ValueError: where they are others.
+    """
+    for name in sorted(places.keys() ^ wanted.keys()):
+        raise ValueError(f"{name!r} is {'missing' if name in wanted else 'nothing that the model has'}")
+    for name, place in places.items():
+        tensor, floats = wanted[name], "F" in place.dtype
+        if place.shape != tuple(tensor.shape) or floats != tensor.is_floating_point():
+            kind, shape = DTYPES[place.dtype][0], list(place.shape)
+            raise ValueError(f"{name!r} is {shape} of {kind}, where {list(tensor.shape)} of {tensor.dtype} belongs")
 
 
 def _read_tensors(stream: BinaryIO, places: Mapping[str, TensorPlace]) -> dict[str, Tensor]:

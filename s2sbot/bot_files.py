@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final
 
 __all__ = [
     "DTYPES",
+    "LARGEST_WEIGHTS",
     "TensorPlace",
     "check_files",
     "check_folder",
@@ -21,6 +22,7 @@ __all__ = [
     "parse_json",
     "read_header",
     "read_regular",
+    "tensor_place",
 ]
 
 LARGEST_HEADER: Final = 2**20
@@ -244,7 +246,7 @@ def _places(header: Any) -> dict[str, TensorPlace]:
         raise ValueError("__metadata__ must be texts by name")
     if not 0 < len(header) <= MOST_TENSORS:
         raise ValueError(f"{len(header)} tensors")
-    return {_tensor_name(name): _place(name, entry) for name, entry in header.items()}
+    return {_tensor_name(name): tensor_place(name, entry) for name, entry in header.items()}
 
 
 def _tensor_name(name: str) -> str:
@@ -253,7 +255,12 @@ def _tensor_name(name: str) -> str:
     return name
 
 
-def _place(name: str, entry: Any) -> TensorPlace:
+def tensor_place(name: str, entry: Any) -> TensorPlace:
+    """Return where the tensor of an entry of a header lies.
+
+    Raises:
+        ValueError: where its type is unknown, or its place and its shape contradict each other.
+    """
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise ValueError(f"{name!r} must have a dtype, a shape and data_offsets, and nothing else")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from .bot import BotDescription, check_vocabulary, load_model, load_tokenizers, read_description
-from .errors import BotError, SettingsError
+from .errors import BotError, SettingsError, shell_command
 from .plugins import Plugins
 from .settings import DecodeSettings, build, nearest
 from .text.tokenizer import LONGEST_SOURCE, Tokenizer, encode_source
@@ -128,7 +128,8 @@ class Bot:
         from .nn.decoding import generate
 
         if self.description.kind != "translate":
-            raise BotError(f"{self.folder} talks, it does not translate", f"use `s2sbot chat {self.folder}`")
+            chat = shell_command("s2sbot", "chat", self.folder)
+            raise BotError(f"{self.folder} talks, it does not translate", f"use `{chat}`")
         settings = self.decode_settings(**options)
         lines = iter(lines)
         while chunk := list(islice(lines, TRANSLATED_TOGETHER)):

@@ -18,6 +18,9 @@ S2SBotError                 exit code 1
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 __all__ = [
     "BotError",
     "CorpusError",
@@ -33,6 +36,7 @@ __all__ = [
     "StoreError",
     "TokenizerError",
     "TrainingError",
+    "shell_command",
 ]
 
 
@@ -108,3 +112,13 @@ class NewerStoreError(StoreError):
 
 class DeviceError(S2SBotError):
     """A device that was asked for and is not there."""
+
+
+def shell_command(*words: str | Path) -> str:
+    """Return a command as hints and cards name it, so quoted that a shell takes each of its words as it is.
+
+    A path that begins with a dash, which a command would take for an option, gets its folder before it.
+    """
+    return shlex.join(
+        f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words
+    )

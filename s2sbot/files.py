@@ -22,6 +22,7 @@ __all__ = [
     "folder_hash",
     "full_disk_explained",
     "kill_point",
+    "make_own_folder",
     "make_private_folder",
     "read_json",
     "refuse_existing",
@@ -57,12 +58,15 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable; a no-op where folders cannot be opened (Windows)."""
+    """Make the names in `folder` durable; a no-op where folders cannot be opened (Windows) or synced (some FUSE)."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -71,6 +75,17 @@ def make_private_folder(folder: Path) -> Path:
     """Create `folder` and its parents, readable by its owner alone (0700), and return it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
+
+
+def make_own_folder(folder: Path) -> None:
+    """Create `folder` and its parents where it is not there, and refuse a link in its place.
+
+    Raises:
+        DiskError: where it is a link, which would lead what is written and deleted in it elsewhere.
+    """
+    if folder.is_symlink():
+        raise DiskError(f"cannot write {folder}: a link stands where a folder must be", "put the folder itself there")
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -193,10 +208,13 @@ def read_json(path: Path, *, limit: int = 4 * 2**20) -> Any:
     """Read a JSON file of at most `limit` bytes.
 
     Raises:
-        ValueError: where it is too large, is no UTF-8 JSON, or is nested too deep.
+        ValueError: where it is no file, is too large, is no UTF-8 JSON, or is nested too deep.
         OSError: where it cannot be read.
     """
-    if path.stat().st_size > limit:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("no regular file")
+    if found.st_size > limit:
         raise ValueError(f"larger than {limit} bytes")
     try:
         return json.loads(path.read_bytes())

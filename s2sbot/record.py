@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .bot_files import parse_json, read_regular
-from .errors import BotError, NewerFormatError
+from .errors import BotError, NewerFormatError, shell_command
 from .files import write_json
 
 __all__ = ["RECORD", "Record", "read_record"]
@@ -74,12 +74,14 @@ def read_record(bot: Path) -> Record:
         if data["format"] > FORMAT:
             raise NewerFormatError(f"{path} has format {data['format']}, this s2sbot knows {FORMAT}", "upgrade s2sbot")
         return _checked(data)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not (bot / "bot.json").exists() and not (bot / "training").is_dir():
+            raise BotError(f"{bot} is no bot", "make one with `s2sbot train CORPUS --bot DIR`") from error
         raise BotError(
             f"there is no {path}: the run has not come to its end",
-            f"go on with it: s2sbot train --bot {bot} --resume",
+            f"go on with it: {shell_command('s2sbot', 'train', '--bot', bot, '--resume')}",
         ) from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         cause = " ".join(str(error).split())[:300]
         raise BotError(f"{path} is damaged: {cause}", "copy the whole bot folder again, or train it again") from error
 
@@ -100,10 +102,19 @@ def _checked(data: dict[str, Any]) -> Record:
     lists = [asked[name] for name in ("corpora", "valid", "languages")]
     if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
         raise ValueError("corpora, valid and languages must be lists of texts")
-    if not isinstance(asked["start"], str | None) or not isinstance(data["settings"]["model"].get("name"), str):
+    begun = (asked["start"], asked["start_weights"])
+    if not all(isinstance(each, str | None) for each in begun) or not isinstance(
+        data["settings"]["model"].get("name"), str
+    ):
         raise ValueError("what was asked for is of the wrong type")
-    if not all(isinstance(each, dict) and isinstance(each.get("sha256"), str) for each in data["learnt"]["corpora"]):
-        raise ValueError("a corpus has no SHA-256")
+    if len(asked["languages"]) not in (0, 1, 2):
+        raise ValueError(f"{len(asked['languages'])} languages")
+    learnt = data["learnt"]
+    named = [each.get(key) for each in learnt["corpora"] if isinstance(each, dict) for key in ("name", "sha256")]
+    if len(named) != 2 * len(learnt["corpora"]) or not all(isinstance(each, str) for each in named):
+        raise ValueError("a corpus has no name or no SHA-256")
+    if not isinstance(learnt["data"], str):
+        raise ValueError("what was learnt has no SHA-256")
     if type(data["best"].get(data["metric"])) not in (int, float):
         raise ValueError(f"the best weights have no {data['metric']!r}")
     if data["plan"] is not None:

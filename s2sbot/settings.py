@@ -61,7 +61,10 @@ class DataSettings:
 
     tokenizer: str = knob("sentencepiece", "tokenizer plugin that turns text into ids")
     vocab_size: int | None = knob(
-        None, "number of token ids; chosen from the corpus (at most 8,000) where not given", minimum=32
+        None,
+        "number of token ids; chosen from the corpus (at most 8,000) where not given",
+        minimum=32,
+        maximum=1_000_000,
     )
     share_tokenizer: bool = knob(True, "one tokenizer for source and target")
     context_turns: int = knob(0, "turns before the last that the source holds too", minimum=0, maximum=16)
@@ -93,7 +96,7 @@ class TrainSettings:
 
     seed: int = knob(1, "number that fixes initial weights, order and dropout", minimum=0, maximum=2**31 - 1)
     device: str = knob("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    threads: int | None = knob(None, "CPU threads; all cores where not given", minimum=1)
+    threads: int | None = knob(None, "CPU threads; all cores where not given", minimum=1, maximum=1024)
     budget: float | None = knob(None, "seconds to train, or as 15m", above=0.0, duration=True)
     epochs: int | None = knob(None, "passes over the corpus", minimum=1)
     steps: int | None = knob(None, "updates of the weights", minimum=1)
@@ -110,7 +113,8 @@ class TrainSettings:
     )
     precision: str = knob(
         "auto",
-        "number format of the products: bf16 where a GPU has it, float32 elsewhere, or float64 to compare runs",
+        "number format of the products: with auto bf16 where a GPU has it by itself, float32 elsewhere; bf16 on a CPU"
+        " works only where torch has recurrent layers in it, else it is refused; float64 is to compare runs",
         choices=("auto", "float32", "bf16", "float64"),
     )
     optimizer: str = knob(

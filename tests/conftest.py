@@ -1,14 +1,53 @@
 """Fixtures that every test may ask for."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from small import write_pairs
 
 # the models of the tests are so small that a second thread costs more than it does, here and in processes of their own
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["bots"]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory, pytestconfig):
+    """Return a function that makes a folder once for all processes of a run of the tests; nobody may change it after.
+
+    `once("name", make)` calls `make` with the new folder, and returns it.
+    """
+    # each process of xdist has a folder of its own in one of all
+    root = tmp_path_factory.getbasetemp()
+    shared = (root.parent if hasattr(pytestconfig, "workerinput") else root) / "once"
+    shared.mkdir(exist_ok=True)
+
+    def made(name, make):
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of one who failed
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Return a file of the pairs of `small.LINES`."""
+    return write_pairs(tmp_path / "pairs.tsv")
+
+
+@pytest.fixture
+def bot(tmp_path):
+    """Return where a bot will be."""
+    return tmp_path / "small.bot"
 
 
 @pytest.fixture(scope="session")

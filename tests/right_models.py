@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from s2sbot import PAD
-from s2sbot.nn import EncoderDecoder, Memory, Recurrent, Step
+from s2sbot.nn import EncoderDecoder, LinearOutput, Memory, Recurrent, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +83,34 @@ class NearlyTied(Right):
             first, second = (best, best + self.rounding) if len(hidden) == 1 else (best + self.rounding, best)
             logits = torch.cat([logits[:, :20], first, second, logits[:, 22:]], 1)
         return logits
+
+
+class SaysItsOutputLayer(Right):
+    """The same, whose loss training takes from its output layer."""
+
+    def project(self, hidden):
+        return self.output(hidden)
+
+    def output_layer(self):
+        return LinearOutput(self.output.weight, self.output.bias)
+
+
+class ProjectsOtherwise(SaysItsOutputLayer):
+    """Has a `project` of its own, so that what it inherits of its output layer counts no more."""
+
+    def project(self, hidden):
+        return 2 * super().project(hidden)
+
+
+class Adaptive(Right):
+    """The same with an adaptive output layer."""
+
+    def __init__(self, config, source_vocab, target_vocab):
+        super().__init__(config, source_vocab, target_vocab)
+        self.output = nn.AdaptiveLogSoftmaxWithLoss(config.size, target_vocab, [18, 24], div_value=2, head_bias=True)
+
+    def project(self, hidden):
+        return self.output.log_prob(hidden.flatten(0, -2)).unflatten(0, hidden.shape[:-1])
+
+    def output_layer(self):
+        return self.output

@@ -21,16 +21,6 @@ def made(pairs, bot, **changes):
         return list(run)
 
 
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
-
-
-@pytest.fixture
-def bot(tmp_path):
-    return tmp_path / "small.bot"
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Return a finished bot, its card as text, its record and the events of its run."""

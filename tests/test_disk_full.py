@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small import tables, write_pairs
+from small import tables
 
 import s2sbot
 from s2sbot import files
@@ -18,11 +18,6 @@ from s2sbot.errors import DiskError
 from s2sbot.trainer import loop, saving
 from s2sbot.trainer.checkpoint import Checkpoint, latest_checkpoint
 from s2sbot.trainer.plan import Trial
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
 
 
 @pytest.fixture(autouse=True)

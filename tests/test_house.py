@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -282,6 +283,7 @@ def test_no_file_can_run_code(path: Path) -> None:
 # Hooks
 
 
+@cache
 def defined_tests() -> set[str]:
     return {
         node.name

@@ -7,7 +7,7 @@ import sys
 import pytest
 import sacrebleu
 import torch
-from small import LINES, tables, write_pairs
+from small import LINES, tables
 
 import s2sbot
 from s2sbot import PluginError, Progress, Sample, SettingsError
@@ -47,16 +47,6 @@ def strange(monkeypatch, fault="return float('nan')"):
     exec(FAILING.replace("FAULT", fault), module.__dict__)
     monkeypatch.setitem(sys.modules, "strange_metrics", module)
     return module, Plugins(module)
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
-
-
-@pytest.fixture
-def bot(tmp_path):
-    return tmp_path / "small.bot"
 
 
 def events_of(run):

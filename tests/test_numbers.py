@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import tables, write_pairs
+from small import tables
 
 import s2sbot
 from s2sbot.errors import DivergedError
@@ -15,11 +15,6 @@ from s2sbot.trainer import update
 from s2sbot.trainer.checkpoint import Checkpoint
 from s2sbot.trainer.loop import Loop
 from s2sbot.trainer.plan import Trial
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from small import write_pairs
 
 import s2sbot
 from s2sbot import SettingsError
@@ -15,11 +14,6 @@ from s2sbot.text.corpus import open_corpus
 PLUGINS = Plugins()
 PRESETS = [(name, preset) for name, offer in PLUGINS.models().items() for preset in offer.value.presets]
 PAPERS = ["sutskever2014", "vinyals2015", "cho2014", "bahdanau2015"]
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
 
 
 def test_every_paper_has_its_size_and_one_that_trains_here():

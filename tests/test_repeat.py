@@ -33,16 +33,6 @@ def again(bot, new, **options):
     return verdict_of(record, bot, new, run.differences())
 
 
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
-
-
-@pytest.fixture
-def bot(tmp_path):
-    return tmp_path / "small.bot"
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """Return a bot with all that its run left."""

@@ -3,19 +3,22 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from small import tables, write_subtitles
 
 import s2sbot
-from s2sbot import TrainingError
+from s2sbot import S2SBotError, SettingsError, TrainingError
 from s2sbot.trainer.checkpoint import Checkpoint
 from s2sbot.trainer.loop import Loop
+from s2sbot.trainer.processes import Processes
 
 STEPS, HALT, DEATH, SHORT = 20, 7, 13, 8
 MODELS = ("attention", "stateful-broadcast")
@@ -39,11 +42,12 @@ def no_memory(*values):
     raise MemoryError
 
 
-def losses(run, *, stop=None, death=None, short=None, apart=None):
+def losses(run, *, stop=None, death=None, short=None, apart=None, lone=None):
     """Go through a run and return the loss of every step, in nats a token.
 
     The last process alone asks to stop at step `stop`, is killed at step `death`, has too little memory for a whole
-    larger update from step `short` on, and has a weight that no other has from step `apart` on.
+    larger update from step `short` on, has a weight that no other has from step `apart` on, and an error of its own at
+    step `lone`.
     """
     found, step = [], Loop._train_step
 
@@ -66,6 +70,8 @@ def losses(run, *, stop=None, death=None, short=None, apart=None):
             loop.stopping = True
         if ending and loop.step == apart:
             next(loop.model.parameters()).data[-1] += 1e-3
+        if ending and loop.step == lone:
+            raise SettingsError("this machine lacks something")
         if ending and loop.step == death:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -95,10 +101,19 @@ def main(folder):
     if os.environ["RANK"] == "0":
         told = json.loads(found.read_text("utf-8"))
         found.write_text(json.dumps({**told, "stateful-broadcast killed": rest}), "utf-8")
+    fails(folder, "apart", lambda: losses(start(folder, "attention", "apart", where="two"), apart=HALT))
+    bot = folder / "attention-begun-two"
+    longer = {"train": {"steps": STEPS + int(os.environ["RANK"])}}
+    fails(folder, "other", lambda: losses(s2sbot.training(bot=bot, resume=True, settings=longer)))
+    fails(folder, "lone", lambda: losses(start(folder, "attention", "lone", where="two"), lone=HALT))
+
+
+def fails(folder, name, train):
     try:
-        losses(start(folder, "attention", "apart", where="two"), apart=HALT)
-    except (TrainingError, SystemExit) as error:
-        (folder / f"apart-{os.environ['RANK']}").write_text(f"{type(error).__name__} {error}", "utf-8")
+        train()
+    except (S2SBotError, SystemExit) as error:
+        (folder / f"{name}-{os.environ['RANK']}").write_text(f"{type(error).__name__} {error}", "utf-8")
+    torch.distributed.destroy_process_group()  # a process that fails ends otherwise
 
 
 def torchrun(*words, **options):
@@ -176,9 +191,16 @@ def test_two_processes_train_as_one(folder, alone, together):
         goes_on_with_another_number(folder, alone, together, model)
     goes_on_after_a_death(folder, alone, together)
     assert newest(folder / "attention-whole-two").state["updater"]["parts"] == 2
-    told = sorted((folder / f"apart-{rank}").read_text("utf-8") for rank in range(2))
+    assert told_once(folder, "apart").startswith("TrainingError the processes have come to different weights")
+    assert told_once(folder, "other").startswith("SettingsError the processes have found different data, settings")
+    assert told_once(folder, "lone") == "SettingsError process 1 of 2: this machine lacks something"
+
+
+def told_once(folder, name):
+    """Return what the one of two processes says that does not leave it to the other."""
+    told = sorted(((folder / f"{name}-{rank}").read_text("utf-8") for rank in range(2)), key=len)
     assert told[0] == "SystemExit 1"
-    assert told[1].startswith("TrainingError the processes have come to different weights")
+    return told[1]
 
 
 def goes_on_with_another_number(folder, alone, together, model):
@@ -201,25 +223,45 @@ def goes_on_after_a_death(folder, alone, together):
     assert steps == [*(("validation", step) for step in (5, 10, 15, 20)), ("end", 20)]
 
 
-def test_a_request_to_stop_stops_all_at_one_step(tmp_path):
-    film = write_subtitles(tmp_path / "film.srt", scenes=8)
-    bot = tmp_path / "stopped.bot"
-    knobs = [f"--set={name}" for name in ("model.hidden_size=16", "model.embedding_size=16", "data.tokenizer=words")]
-    run = torchrun("-m", "s2sbot", "train", film, "--bot", bot, "--steps", 1_000_000, *knobs)
-    metrics = bot / "training" / "metrics.jsonl"
-    while not metrics.is_file() and run.poll() is None:
+def begun(*words, bot, rows):
+    """Start a long run, and return its torchrun when the record has more than so many lines."""
+    run, metrics = torchrun("-m", "s2sbot", "train", *words, "--bot", bot, start_new_session=True), record(bot)
+    while len(metrics.read_text("utf-8").splitlines() if metrics.is_file() else ()) <= rows and run.poll() is None:
         time.sleep(0.05)
-    run.terminate()
-    said, code = ended(run)
-    assert code != 0
-    assert "Stopped, and everything is saved." in said
-    assert "Error:" not in said
-    checkpoint = newest(bot)
-    assert checkpoint.state["step"] > 0
-    rows = [json.loads(line) for line in metrics.read_text("utf-8").splitlines()]
-    assert [(row["kind"], row["step"], row["stopped"]) for row in rows[-1:]] == [
-        ("end", checkpoint.state["step"], True)
-    ]
+    return run
+
+
+def record(bot):
+    return bot / "training" / "metrics.jsonl"
+
+
+def rows_of(bot):
+    return [json.loads(line) for line in record(bot).read_text("utf-8").splitlines()]
+
+
+def test_a_run_whose_torchrun_ends_stops_all_at_one_step_and_goes_on(tmp_path):
+    """First torchrun is asked to end, then it is killed, and cannot end what it has started."""
+    film = write_subtitles(tmp_path / "film.srt", scenes=8)
+    bot, steps = tmp_path / "stopped.bot", 0
+    knobs = [f"--set={name}" for name in ("model.hidden_size=16", "model.embedding_size=16", "data.tokenizer=words")]
+    for end, words in (
+        (signal.SIGTERM, [film, "--steps", 1_000_000, *knobs]),
+        (signal.SIGKILL, ["--resume"]),
+    ):
+        run = begun(*words, bot=bot, rows=len(rows_of(bot)) if steps else 0)
+        workers = psutil.Process(run.pid).children()
+        run.send_signal(end)
+        said, code = ended(run)
+        assert code != 0
+        assert "Stopped, and everything is saved." in said
+        assert "Error:" not in said
+        assert ("torchrun has ended, so the run stops too" in said) == (end == signal.SIGKILL)
+        assert psutil.wait_procs(workers, timeout=60)[1] == []
+        assert len(workers) == 2
+        before, steps = steps, newest(bot).state["step"]
+        assert steps > before
+        last = rows_of(bot)[-1]
+        assert (last["kind"], last["step"], last["stopped"]) == ("end", steps, True)
 
 
 def test_an_error_of_the_first_process_is_told_once_and_ends_all(tmp_path):
@@ -231,6 +273,48 @@ def test_an_error_of_the_first_process_is_told_once_and_ends_all(tmp_path):
         f"Error: nothing to learn from in {corpus} (none.srt: no exchange in it)"
     ], said
     assert not bot.exists()
+
+
+PLACE = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"RANK": "1"}, "RANK=1, but not WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2, but not RANK, LOCAL_RANK"),
+        (PLACE, "but not MASTER_ADDR, MASTER_PORT"),
+        ({**PLACE, "RANK": "first"}, "RANK=first"),
+        ({**PLACE, "RANK": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}, "there is no such process"),
+    ],
+)
+def test_a_place_that_is_told_in_part_is_refused(monkeypatch, given, told):
+    set_place(monkeypatch, given)
+    with pytest.raises(SettingsError, match=told):
+        Processes.join()
+
+
+@pytest.mark.parametrize("given", [{}, {"RANK": "0", "WORLD_SIZE": "1"}, {"LOCAL_RANK": "0"}])
+def test_a_launcher_that_says_little_of_a_process_that_is_alone_is_understood(monkeypatch, given):
+    set_place(monkeypatch, given)
+    assert Processes.join() == Processes()
+
+
+def test_a_port_that_is_taken_is_told(monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        set_place(monkeypatch, {**PLACE, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port})
+        with pytest.raises(TrainingError, match=f"process 0 cannot meet the others at 127.0.0.1, port {port}: "):
+            Processes.join()
+
+
+def set_place(monkeypatch, given):
+    for name in (*PLACE, "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in given.items():
+        monkeypatch.setenv(name, text)
 
 
 if __name__ == "__main__":

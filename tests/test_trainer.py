@@ -27,16 +27,6 @@ def newest(bot):
     return Checkpoint.load(steps[-1])
 
 
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
-
-
-@pytest.fixture
-def bot(tmp_path):
-    return tmp_path / "small.bot"
-
-
 def test_a_run_tells_what_happens_and_leaves_a_bot(pairs, bot):
     events = run_to_end(s2sbot.training(pairs, bot=bot, settings=tables()))
     kinds = [event.kind for event in events]

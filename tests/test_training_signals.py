@@ -14,23 +14,20 @@ from contextlib import suppress
 
 import pytest
 import torch
-from small import tables, write_pairs
+from click.testing import CliRunner
+from small import tables
 
 import s2sbot
+from s2sbot.cli import main
 from s2sbot.trainer import Training, validation
 from s2sbot.trainer.checkpoint import Checkpoint
 from s2sbot.trainer.stopping import Abandoned, stoppable
 
-module = importlib.import_module("s2sbot.cli.train")
+module = importlib.import_module("s2sbot.cli.running")
 OPTIONS = [
     "--tokenizer", "words", "--set", "model.hidden_size=16", "--set", "model.embedding_size=16",
     "--set", "data.valid_share=0.2",
 ]  # fmt: skip
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
 
 
 def newest(bot):
@@ -81,10 +78,8 @@ def test_a_scheduler_s_signal_saves_and_the_command_it_says_goes_on(pairs, tmp_p
     assert process.wait(60) == 75
     words = shlex.split(re.search(r"Go on with: (s2sbot train .*)", said)[1])
     step = newest(bot).state["step"]
-    going = begin(*words[1:], "--steps", step + 3, "--set", "train.threads=1")
-    ended.append(going)
-    said = going.stderr.read()
-    assert going.wait(60) == 0, said
+    going = CliRunner().invoke(main, [*words[1:], "--steps", str(step + 3), "--set", "train.threads=1"])
+    assert going.exit_code == 0, going.output
     assert newest(bot).state["step"] == step + 3
 
 
@@ -112,7 +107,7 @@ def test_a_terminal_that_closes_loses_nothing(pairs, tmp_path, ended):
 
 
 def test_who_reads_the_progress_may_go_away(pairs, tmp_path, ended):
-    process = begin("train", pairs, "--bot", tmp_path / "a.bot", *OPTIONS, "--steps", 60)
+    process = begin("train", pairs, "--bot", tmp_path / "a.bot", *OPTIONS, "--steps", 20)
     ended.append(process)
     read_to(process, "parameters")
     process.stderr.close()
@@ -129,9 +124,9 @@ def test_the_trial_of_the_machine_is_given_up(pairs, tmp_path, ended):
     said = process.stderr.read()
     assert process.wait(60) == 75
     assert "Go on with" in said
-    again = begin("train", "--bot", tmp_path / "a.bot", "--resume", "--steps", 2)
-    ended.append(again)
-    assert again.wait(120) == 0
+    resume = ["train", "--bot", str(tmp_path / "a.bot"), "--resume", "--steps", "2", "--set", "train.threads=1"]
+    again = CliRunner().invoke(main, resume)
+    assert again.exit_code == 0, again.output
 
 
 class TestAskedTwice:
@@ -147,7 +142,7 @@ class TestAskedTwice:
         with pytest.MonkeyPatch.context() as patch:
             now = [1000.0]
             patch.setattr(module.time, "monotonic", lambda: now[0])
-            with module._stopped_by_signals(run, resumed=False):
+            with module.stopped_by_signals(run, resumed=False, go_on=""):
                 for pause in clock:
                     now[0] += pause
                     os.kill(os.getpid(), signal.SIGTERM)
@@ -247,7 +242,7 @@ def test_a_resumed_run_says_what_it_was_asked_for(tmp_path):
         "config": None,
         "assignments": ("train.threads=1",),
     }
-    said = module._go_on(tmp_path / "a b.bot", asked)
+    said = module.going_on(tmp_path / "a b.bot", asked)
     assert shlex.split(said)[4:] == ["--resume", "--steps", "20", "--device", "cpu", "--set", "train.threads=1"]
     assert f"'{tmp_path / 'a b.bot'}'" in said
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from small import tables, write_pairs
+from small import tables
 
 import s2sbot
 from s2sbot import RESERVED, SettingsError, TokenizerError
@@ -15,11 +15,6 @@ from s2sbot.trainer.loop import Loop
 
 SIZE = 24
 WORDS = ("hello", "who", "water", "tea", "never-seen")
-
-
-@pytest.fixture
-def pairs(tmp_path):
-    return write_pairs(tmp_path / "pairs.tsv")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -55,10 +56,8 @@ def build(folder: Path, out: Path, *options: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+def install(root: Path) -> None:
     """Build an sdist, a wheel of that, and the stranger's wheel; install both wheels where they see our libraries."""
-    root = tmp_path_factory.mktemp("wheel")
     build(ROOT, root / "dist")
     build(THIRD_PARTY, root / "dist", "--wheel")
     venv = root / "venv"
@@ -73,22 +72,33 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     [packages] = (venv / "lib").glob("python*/site-packages")
     (packages / "outer.pth").write_text("".join(f"{path}\n" for path in outer))
     (root / "work").mkdir()
-    return Installed(venv, root / "work", next(wheel for wheel in wheels if wheel.name.startswith("s2sbot-")))
 
 
 @pytest.fixture(scope="module")
-def trained(installed: Installed) -> Path:
+def installed(once: Callable[[str, Callable[[Path], None]], Path]) -> Installed:
+    """Return what `install` makes."""
+    root = once("wheel", install)
+    [wheel] = (root / "dist").glob("s2sbot-[0-9]*.whl")
+    return Installed(root / "venv", root / "work", wheel)
+
+
+@pytest.fixture(scope="module")
+def trained(installed: Installed, once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """Train the stranger's model for some steps."""
     lines = "".join(f"{source}\t{target}\n" for source, target in PAIRS * 10)
-    (installed.work / "talk.tsv").write_text(lines, "utf-8")
-    (installed.work / "valid.tsv").write_text(lines, "utf-8")
-    installed.run(
-        *("s2sbot", "train", "talk.tsv", "--bot", "talk.bot", "--valid", "valid.tsv", "--model", "mean"),
-        *("--tokenizer", "words", "--set", "model.size=32", "--set", "train.batch_tokens=128", "--steps", "150"),
-        *("--set", "train.learning_rate=0.01", "--set", "train.warmup_steps=0", "--device", "cpu"),
-        *("--set", "data.without=duplicates,overlap"),
-    )
-    return installed.work / "talk.bot"
+
+    def train(folder: Path) -> None:
+        (folder / "talk.tsv").write_text(lines, "utf-8")
+        (folder / "valid.tsv").write_text(lines, "utf-8")
+        installed.run(
+            *("s2sbot", "train", str(folder / "talk.tsv"), "--bot", str(folder / "talk.bot")),
+            *("--valid", str(folder / "valid.tsv"), "--model", "mean", "--tokenizer", "words"),
+            *("--set", "model.size=32", "--set", "train.batch_tokens=128", "--steps", "150", "--device", "cpu"),
+            *("--set", "train.learning_rate=0.01", "--set", "train.warmup_steps=0"),
+            *("--set", "data.without=duplicates,overlap"),
+        )
+
+    return once("wheel-trained", train) / "talk.bot"
 
 
 def contents(wheel: Path) -> set[str]:
@@ -116,11 +126,14 @@ def test_the_wheel_carries_its_licence_and_every_entry_point(installed: Installe
 
 def test_it_is_the_wheel_that_runs(installed: Installed) -> None:
     [packages] = (installed.venv / "lib").glob("python*/site-packages")
-    assert Path(installed.ask_python("s2sbot.__file__")) == packages / "s2sbot" / "__init__.py"
-    searched = installed.ask_python("'\\n'.join(__import__('sys').path)").splitlines()
+    asked = (
+        "s2sbot.__file__, __import__('s2sbot_attention').__file__,"
+        " str(__import__('s2sbot.store.migrate').store.migrate.scripts_folder()), __import__('sys').path"
+    )
+    package, plugin, scripts, searched = json.loads(installed.ask_python(f"__import__('json').dumps([{asked}])"))
+    assert Path(package) == packages / "s2sbot" / "__init__.py"
     assert not {str(ROOT), str(ROOT / "plugins")} & set(searched)
-    assert Path(installed.ask_python("__import__('s2sbot_attention').__file__")).parent == packages
-    scripts = installed.ask_python("__import__('s2sbot.store.migrate').store.migrate.scripts_folder()")
+    assert Path(plugin).parent == packages
     assert Path(scripts) == packages / "s2sbot" / "store" / "migrations"
 
 
@@ -144,7 +157,7 @@ def test_the_strangers_model_is_trained(trained: Path) -> None:
 
 
 def test_it_answers_and_stores(installed: Installed, trained: Path) -> None:
-    said = installed.run("s2sbot", "chat", "talk.bot", "--ask", "Hello.", "--device", "cpu")
+    said = installed.run("s2sbot", "chat", str(trained), "--ask", "Hello.", "--device", "cpu")
     assert said == "> Hello.\nHello, stranger.\n"
     with closing(sqlite3.connect(installed.work / "home" / "conversations.db")) as store:
         assert store.execute("SELECT version_num FROM alembic_version").fetchall() == [(REVISION,)]
@@ -157,7 +170,7 @@ def test_it_answers_and_stores(installed: Installed, trained: Path) -> None:
 
 def test_a_plugin_that_is_switched_off_takes_its_bots_with_it(installed: Installed, trained: Path) -> None:
     done = subprocess.run(
-        [str(installed.venv / "bin" / "s2sbot"), "chat", "talk.bot", "--ask", "Hello."],
+        [str(installed.venv / "bin" / "s2sbot"), "chat", str(trained), "--ask", "Hello."],
         cwd=installed.work,
         env={**installed.environment(), "S2SBOT_PLUGINS": "off"},
         capture_output=True,

@@ -24,8 +24,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,15 @@ MOST_FAILURES = 3
 STOPPED = 75
 ASKED = 0.25
 """Share of the runs that are asked to stop, where others are killed."""
+AGAIN = 0.7
+"""Share of the sittings after the first that are ended too."""
+RARE = (
+    "run.prepared", "run.settings", "checkpoint.aside", "checkpoint.taken_back", "loop.taken_back", "loop.finished",
+    "loop.ended",
+)  # fmt: skip
+"""Kill points that a run comes by once or twice, in the order in which it does."""
+BEGINNING = 2
+"""How many of them it comes by at its beginning."""
 LONGEST = 120.0
 """Seconds that a run may take before it is taken for one that hangs."""
 
@@ -148,7 +157,7 @@ def forget(fault: str) -> None:
         if fault == "optimizer":
             checkpoint = dataclasses.replace(checkpoint, optimizer={})
         if fault == "average":
-            checkpoint = dataclasses.replace(checkpoint, average=dict(enumerate(self.updater.average)))
+            checkpoint = dataclasses.replace(checkpoint, average=dict(zip(checkpoint.average, self.updater.average, strict=True)))
         if fault == "minds":
             checkpoint = dataclasses.replace(checkpoint, minds={})
         take(self, checkpoint)
@@ -268,24 +277,30 @@ class Harness:
             self.references[name] = outcome(bot), time.monotonic() - began
         return self.references[name]
 
-    def go(self, name: str, kill_point: str = "") -> bool:
-        """Kill a run once at the least, let it go on to its end, and compare; say whether it was killed at all."""
+    def go(self, name: str, points: Sequence[str] = ()) -> list[str]:
+        """Kill a run at each point, or once at the least, let it go on to its end, and compare; return points not met.
+
+        The run goes on after each point and is killed there by the next one, and at random times once all are passed.
+        """
         case, (wanted, seconds) = CASES[name], self.reference(name)
         corpus, bot = self.corpora[case.films], self.folder / f"run{self.runs}.bot"
         self.runs += 1
-        tale, again = [], kill_point
+        tale, left = [], deque(points)
         for sitting in itertools.count():
+            again = left[0] if left else ""
             # later sittings are killed too, but every run comes to its end
-            by_time = not again and (sitting == 0 or self.random.random() < 0.4) and sitting < 5
-            after = self.random.uniform(0.0, seconds) if by_time else LONGEST
+            by_time = not again and (sitting == 0 or self.random.random() < AGAIN) and sitting < 5 + len(points)
+            # what is left of a run grows less
+            after = self.random.uniform(0.0, seconds / (1 + sitting)) if by_time else LONGEST
             by = signal.SIGUSR1 if self.random.random() < ASKED else signal.SIGKILL
             ended = finish(start(case, corpus, bot, again, self.fault), after=after, by=by)
             tale.append(f"{ended} {again or f'after {after:.3f} s'}")
             if ended not in ("killed", "stopped"):
                 break
-            self.killed[kill_point if again else "at random"] += ended == "killed"
+            self.killed[again or "at random"] += ended == "killed"
             self.stopped += ended == "stopped"
-            again = ""
+            if again:
+                left.popleft()
         if ended != "done":
             self.fail(name, tale, bot.with_suffix(".log").read_text())
         elif different := [key for key, value in outcome(bot).items() if value != wanted[key]]:
@@ -294,16 +309,30 @@ class Harness:
         shutil.rmtree(bot, ignore_errors=True)
         with suppress(OSError):
             bot.with_suffix(".log").unlink()
-        return len(tale) > 1
+        return list(left)
 
     def fail(self, name: str, tale: list[str], cause: str) -> None:
         self.failures.append(f"{name}: {', then '.join(tale)}: {cause}")
 
     def at_every_point(self) -> None:
-        """Kill a run at each kill point, the first time or a later one that it comes by."""
-        for point in kill_points():
-            if not self.go("all", f"{point}:{self.random.randint(1, 4)}") and not self.go("all", f"{point}:1"):
-                self.failures.append(f"no run comes by the kill point {point}")
+        """Kill runs at each kill point, the first time or a later one that they come by, a few points to a run."""
+        for some in self.together(kill_points()):
+            left = self.go("all", [f"{point}:{1 if point in RARE else self.random.randint(1, 4)}" for point in some])
+            left = [f"{point.partition(':')[0]}:1" for point in left]
+            # a run comes by some points less often, and by some never behind another one
+            left = self.go("all", left) if left else []
+            for point in left:
+                if self.go("all", [point]):
+                    self.failures.append(f"no run comes by the kill point {point}")
+
+    def together(self, points: Iterable[str]) -> list[list[str]]:
+        """Deal the points to runs, each with one that is rare."""
+        dealt = [[point] for point in RARE]
+        often = [point for point in points if point not in RARE]
+        self.random.shuffle(often)
+        for place, point in enumerate(often):
+            dealt[place % len(dealt)].append(point)
+        return [some if some[0] in RARE[:BEGINNING] else some[::-1] for some in dealt]
 
     def at_random(self, kills: int, names: Iterator[str]) -> None:
         """Kill runs until there were so many kills."""
@@ -325,20 +354,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--fault", choices=sorted(FAULTS), help="break the resuming of one case, which is to be seen")
+    breaking = "break the resuming of one case, which is to be seen; may be given again"
+    parser.add_argument("--fault", choices=sorted(FAULTS), action="append", help=breaking)
     given = parser.parse_args()
     import_all()
+    return max([proof(given.kills, given.seed, fault) for fault in given.fault or [""]])
+
+
+def proof(kills: int, seed: int, fault: str) -> int:
+    """Kill runs and say what became of them; return 1 where one did not end as it should."""
     place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir=place, prefix="s2sbot-kills-") as folder:
-        harness = Harness(Path(folder), random.Random(given.seed))
-        if given.fault:
-            harness.fault = given.fault
-            names = itertools.repeat(FAULTS[given.fault])
-        else:
+        harness = Harness(Path(folder), random.Random(seed), fault)
+        if not fault:
             harness.at_every_point()
-            names = itertools.cycle(CASES)
-        harness.at_random(given.kills, names)
+        harness.at_random(kills, itertools.repeat(FAULTS[fault]) if fault else itertools.cycle(CASES))
     points = len(kill_points())
     total, at_random = sum(harness.killed.values()), harness.killed["at random"]
     sys.stdout.write(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from right_models import Mindful, NearlyTied, Plain, Right
+from right_models import Adaptive, Mindful, NearlyTied, Plain, Right, SaysItsOutputLayer
 from torch import nn
 
-from s2sbot.nn import Memory, Step
+from s2sbot.nn import LinearOutput, Memory, Step
 
 
 class PaddingReachesTheEncoder(Right):
@@ -330,6 +330,52 @@ class TablesOfNobody(Right):
 class TablesThatAreNone(Right):
     def embeddings(self):
         return self.source, self.output
+
+
+class OutputLayerWithoutItsBias(SaysItsOutputLayer):
+    def output_layer(self):
+        return LinearOutput(self.output.weight, None)
+
+
+class OutputLayerWithoutItsDropout(Right):
+    """Says of `project` what it is in evaluation only."""
+
+    def project(self, hidden):
+        return self.output(self.dropout(hidden))
+
+    def output_layer(self):
+        return LinearOutput(self.output.weight, self.output.bias)
+
+
+class OutputLayerThatDoesNotLearn(SaysItsOutputLayer):
+    def output_layer(self):
+        return LinearOutput(self.output.weight.detach(), self.output.bias.detach())
+
+
+class OutputLayerOfTheBeginning(SaysItsOutputLayer):
+    def __init__(self, config, source_vocab, target_vocab):
+        super().__init__(config, source_vocab, target_vocab)
+        self.first = LinearOutput(self.output.weight.detach().clone(), self.output.bias.detach().clone())
+
+    def output_layer(self):
+        return self.first
+
+
+class OutputLayerIsALinear(SaysItsOutputLayer):
+    def output_layer(self):
+        return self.output
+
+
+class AdaptiveOutputLayerOfAnother(Adaptive):
+    """Has two, of which `project` takes the one and training the other: only rare tokens differ."""
+
+    def __init__(self, config, source_vocab, target_vocab):
+        super().__init__(config, source_vocab, target_vocab)
+        self.other = nn.AdaptiveLogSoftmaxWithLoss(config.size, target_vocab, [18, 24], div_value=2, head_bias=True)
+        self.other.head = self.output.head
+
+    def output_layer(self):
+        return self.other
 
 
 class UnknownSize(Right):

@@ -35,7 +35,7 @@ def from_chats(out: Path, bot: str | None, since: datetime | None, min_turns: in
       s2sbot corpus from-chats --out chats.jsonl
       s2sbot train subtitles.zip chats.jsonl --bot friends.bot
     """
-    from ..errors import CorpusError
+    from ..errors import CorpusError, shell_command
     from ..files import refuse_existing, write_atomically
     from ..store import Store
     from .sanitize import sanitize
@@ -66,7 +66,8 @@ def from_chats(out: Path, bot: str | None, since: datetime | None, min_turns: in
         return
     write_atomically(out, "".join(lines).encode())
     out.chmod(0o600)
-    click.echo(f"{len(lines):,} dialogues. Now: s2sbot train {out} --bot NAME.bot", err=True)
+    following = shell_command("s2sbot", "train", out, "--bot", "NAME.bot")
+    click.echo(f"{len(lines):,} dialogues. Now: {following}", err=True)
 
 
 def _dialogues(conversation: Conversation, messages: Iterable[Message]) -> Iterator[dict[str, Any]]:

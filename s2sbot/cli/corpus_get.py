@@ -108,6 +108,7 @@ def _get_corpus(name: str, folder: Path | None, policy: Policy | None, *, yes: b
 
 def _get_file(file: RemoteFile, folder: Path | None, policy: Policy | None, *, yes: bool) -> None:
     from ..downloads import is_complete
+    from ..errors import shell_command
 
     folder = folder or Path("corpora") / file.name.partition(".")[0]
     missing = not is_complete(file, folder)
@@ -116,7 +117,7 @@ def _get_file(file: RemoteFile, folder: Path | None, policy: Policy | None, *, y
         _confirm([file], folder, yes=yes)
         _fetch_all([file], folder, policy)
     click.echo(f"{folder / file.name} is there{'' if missing else ' already, whole'}", err=True)
-    click.echo(f"Look into it: s2sbot corpus inspect {folder / file.name}", err=True)
+    click.echo(f"Look into it: {shell_command('s2sbot', 'corpus', 'inspect', folder / file.name)}", err=True)
 
 
 def _remote_file(url: str, sha256: str | None, size: int | None) -> RemoteFile:

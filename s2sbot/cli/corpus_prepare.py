@@ -50,7 +50,7 @@ def prepare(
       s2sbot train prepared --bot friends.bot
       s2sbot corpus prepare films/ --out prepared --test-share 0.05 --without replies,signs
     """
-    from ..errors import CorpusError
+    from ..errors import CorpusError, shell_command
     from ..plugins import Plugins
     from ..preparation import WORK, Prepared, is_prepared
     from ..preparation import prepare as prepare_corpora
@@ -75,4 +75,5 @@ def prepare(
     except KeyboardInterrupt:
         click.echo("\nStopped. What has been done is kept: the same command goes on from there.", err=True)
         raise
-    click.echo(f"Done: {out / 'card.md'} says what is in it. Now: s2sbot train {out} --bot NAME.bot", err=True)
+    following = shell_command("s2sbot", "train", out, "--bot", "NAME.bot")
+    click.echo(f"Done: {out / 'card.md'} says what is in it. Now: {following}", err=True)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TaskProgressColumn, TextColumn
@@ -19,6 +20,12 @@ __all__ = ["clock", "describe", "drawn"]
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines of progress where nobody watches a terminal."""
+BAR = 12
+"""Cells of the bar of a live line."""
+BESIDE = BAR + 7
+"""Cells of a live line that its figures do not have: the bar, its share in per cent, and what is between."""
+LESS_USEFUL = ("tokens/s", "of the GPU", "epoch", "validation", "skipped", "loss")
+"""What figures have in them that are left out of a live line, the first one first, where it is too long."""
 PLAIN_WIDTH = 200
 """Cells that a line of a sample takes at most where nobody watches a terminal."""
 
@@ -43,7 +50,7 @@ def drawn() -> Iterator[Callable[[Progress], None]]:
         return
     bar = Bar(
         TextColumn("{task.description}"),
-        _KnownBar(bar_width=12),
+        _KnownBar(bar_width=BAR),
         TaskProgressColumn(text_format_no_percentage=""),
         console=console,
     )
@@ -69,6 +76,16 @@ def describe(progress: Progress, *, best: bool = False) -> str:
         parts.append(f"{progress.skipped:,} updates skipped")
     if progress.remaining is not None and progress.kind != "end":
         parts.append(f"{clock(progress.remaining)} left")
+    return " · ".join(parts)
+
+
+def _fitting(figures: str, width: int) -> str:
+    """Return the figures without the less useful ones of them, as many as have to go."""
+    parts = figures.split(" · ")
+    for word in LESS_USEFUL:
+        if cell_len(" · ".join(parts)) <= width:
+            break
+        parts = [part for part in parts if word not in part]
     return " · ".join(parts)
 
 
@@ -134,7 +151,7 @@ class _Live:
             done = (
                 progress.elapsed / (progress.elapsed + progress.remaining) if progress.remaining is not None else None
             )
-            figures = escape(describe(progress)) + self._validated
+            figures = escape(_fitting(describe(progress) + self._validated, console.width - BESIDE))
             self._bar.update(
                 self._task, description=figures, completed=done or 0.0, total=None if done is None else 1.0
             )

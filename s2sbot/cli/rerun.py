@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import click
 
+from ..errors import shell_command
 from .options import Place
+from .running import STOPPED, going_on, said_stopped, shown, stopped_by_signals, walk
+from .sanitize import sanitize
+from .signals import say
 
 __all__ = ["rerun"]
 
@@ -35,30 +38,24 @@ def rerun(ctx: click.Context, bot: Path, new: Path | None, corpora: tuple[Path, 
       s2sbot rerun friends.bot --bot again.bot --corpus moved/subtitles.zip
     """
     from ..record import read_record
-    from .progress import drawn
-    from .sanitize import sanitize
-    from .train import STOPPED, _stopped_by_signals
 
     record = read_record(bot)
     place = new or bot.with_name(f"{bot.name.removesuffix('.bot')}.rerun.bot")
     from ..trainer.repeat import Rerun, verdict_of
 
-    run = Rerun(record, place, corpora=corpora)
-    with run, _stopped_by_signals(run, resumed=False), drawn() as draw:
-        stopped = False
-        for progress in run:
-            draw(progress)
-            stopped = progress.stopped
+    run = Rerun(record, place, corpora=corpora, of=bot)
+    go_on = going_on(place)
+    with stopped_by_signals(run, resumed=False, go_on=go_on), run, shown(run) as show:
+        stopped = walk(run, show)
+    if stopped and run.first:
+        say(said_stopped(run, go_on))
+        say(f"and then compare: {shell_command('s2sbot', 'diff', bot, place)}")
     if stopped:
-        resume, compare = (["train", "--bot", str(place), "--resume"], ["diff", str(bot), str(place)])
-        click.echo(
-            f"Stopped, and everything is saved. Go on with: {shlex.join(['s2sbot', *resume])}\n"
-            f"and then compare: {shlex.join(['s2sbot', *compare])}",
-            err=True,
-        )
         ctx.exit(STOPPED)
+    if not run.first:
+        return
     verdict = verdict_of(record, bot, place, run.differences())
-    for line in verdict.others:
-        click.echo(sanitize(f"otherwise: {line}"))
-    click.echo(sanitize(verdict.message))
+    # whoever reads it or not, the exit code says it too
+    for line in (*(f"otherwise: {other}" for other in verdict.others), verdict.message):
+        say(sanitize(line), err=False)
     ctx.exit(0 if verdict.holds else 1)

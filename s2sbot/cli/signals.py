@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from types import FrameType
 
 import click
 
-__all__ = ["asked_to_end", "interrupt", "lose_terminal", "say"]
+__all__ = ["asked_to_end", "interrupt", "lose_terminal", "say", "stalled"]
 
 
 @contextmanager
@@ -35,16 +36,24 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def say(text: str) -> None:
-    """Write a line to standard error, for whoever is still there to read it."""
+def say(text: str, *, err: bool = True) -> None:
+    """Write a line to standard error, or to standard output, for whoever is still there to read it."""
     try:
-        click.echo(text, err=True)
+        click.echo(text, err=err)
     except OSError:
-        lose_terminal()
+        lose_terminal(2 if err else 1)
 
 
-def lose_terminal() -> None:
-    """Let what is written to standard error go nowhere, as who read it has gone; a run goes on without."""
+def stalled(descriptor: int = 2, *, seconds: float = 0.1) -> bool:
+    """Return whether writing would wait, as who reads standard error has not done so for some seconds."""
+    try:
+        return not select.select([], [descriptor], [], seconds)[1]
+    except (OSError, ValueError):  # it is closed, or the system cannot tell
+        return False
+
+
+def lose_terminal(descriptor: int = 2) -> None:
+    """Let what is written to standard error, or to standard output (1), go nowhere, as who read it has gone."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import os
-import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from ..errors import shell_command
 from ..settings import LENGTHS, Tables, parse_duration
 from ..tables import merge_tables, parse_assignment, read_tables
 from .options import Place
-from .signals import asked_to_end, lose_terminal, say
+from .running import STOPPED, going_on, said_stopped, shown, stopped_by_signals, walk
+from .signals import say
 from .train_options import Headed, train_options
 
-if TYPE_CHECKING:
-    from ..progress import Progress
-    from ..trainer import Training
-
 __all__ = ["train"]
-
-STOPPED = 75
-SAME = 0.5
-"""Seconds within which a second signal is the same request: a closing terminal and schedulers send several at once."""
-LEFT_PREPARING = (
-    "Stopped while preparing, and nothing of it is kept: the same command begins anew. What `s2sbot corpus prepare` has"
-    " done is kept."
-)
-LEFT_RESUMING = "Stopped before a step was made; what was saved is untouched: the same command goes on from there."
 
 
 @click.command(cls=Headed, no_args_is_help=True)
@@ -98,42 +83,19 @@ def train(
         return
     assert bot is not None
     run = make(bot)
-    go_on = _go_on(bot, options if resume else {})
-    with run, _stopped_by_signals(run, resumed=resume, go_on=go_on), _drawn(run) as draw:
+    go_on = going_on(bot, options if resume else None)
+    with stopped_by_signals(run, resumed=resume, go_on=go_on), run, shown(run) as show:
         if doctor:
-            examine(run, draw)
-        stopped = False
-        for progress in run:
-            try:
-                draw(progress)
-            except (OSError, SystemExit):  # rich makes the one of a broken pipe into the other
-                lose_terminal()
-            stopped = progress.stopped
+            examine(run, show)
+        stopped = walk(run, show)
     if stopped and run.first:
-        say(f"Stopped, and everything is saved. Go on with: {go_on}")
+        say(said_stopped(run, go_on))
     if stopped:
         ctx.exit(STOPPED)
     if not run.first:
         return
     verb = "translate" if run.kind == "translate" else "chat"
-    say(f"Done. Now: {shlex.join(['s2sbot', verb, str(bot)])}")
-
-
-def _drawn(run: Training) -> AbstractContextManager[Callable[[Progress], None]]:
-    """Return what shows the events of a run, if this process is the one to do so."""
-    from .progress import drawn
-
-    return drawn() if run.first else nullcontext(lambda progress: None)
-
-
-def _go_on(bot: Path, asked: Mapping[str, Any]) -> str:
-    """Return the command that goes on with a run; what was asked for when it went on before is asked for again."""
-    words = ["s2sbot", "train", "--bot", str(bot), "--resume"]
-    for name in (*LENGTHS, "device", "config"):
-        words += [f"--{name}", str(asked[name])] if asked.get(name) is not None else []
-    for text in asked.get("assignments", ()):
-        words += ["--set", text]
-    return shlex.join(words)
+    say(f"Done. Now: {shell_command('s2sbot', verb, bot)}")
 
 
 def _check_usage(
@@ -182,38 +144,6 @@ def _settings(options: dict[str, Any]) -> Tables:
     return merge_tables(configured, given, assigned)
 
 
-@contextmanager
-def _stopped_by_signals(run: Training, *, resumed: bool, go_on: str = "") -> Iterator[None]:
-    """Let the first request to end stop the run between two steps, and a second one, or one before, at once."""
-    asked = 0.0
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked and time.monotonic() - asked < SAME:
-            return
-        if asked or not run.learning:
-            raise KeyboardInterrupt
-        asked = time.monotonic()
-        run.stop()
-        try:
-            # not through a stream, which may be in the middle of writing
-            os.write(2, b"\nStopping after this step; once more to leave at once.\n")
-        except OSError:
-            lose_terminal()
-
-    try:
-        with asked_to_end(ask):
-            yield
-    except KeyboardInterrupt:
-        if not run.first:
-            raise
-        if run.learning:
-            say(f"\nLeft at once: what was saved before is untouched. Go on with: {go_on or _go_on(run.bot, {})}")
-        else:
-            say("\n" + (LEFT_RESUMING if resumed else LEFT_PREPARING))
-        raise
-
-
 def _list_settings(model: str | None, preset: str | None) -> None:
     import dataclasses
 
@@ -242,8 +172,11 @@ def _list_settings(model: str | None, preset: str | None) -> None:
             choices = field.metadata.get("choices")
             among = f" ({', '.join(choices)})" if choices else ""
             table.add_row(f"{heading}.{field.name}", default, escape(field.metadata.get("help", "") + among))
-    console = Console()
-    console.print(table)
     presets = {title: offer.value.presets for title, offer in plugins.models().items() if offer.value.presets}
     lines = (f"  {title}: {', '.join(names)}" for title, names in presets.items())
-    console.print(f"\nThese are the knobs of {name}. Presets:", *lines, sep="\n", highlight=False, markup=False)
+    console = Console()
+    with console.capture() as printed:
+        console.print(table)
+        console.print(f"\nThese are the knobs of {name}. Presets:", *lines, sep="\n", highlight=False, markup=False)
+    # who reads the first lines alone has had what was asked for
+    say(printed.get().rstrip("\n"), err=False)

@@ -16,7 +16,8 @@ from ..errors import TrainingError
 from ..pictures import line_chart
 from ..progress import Progress
 from .chart import text_chart
-from .progress import clock, drawn
+from .progress import clock
+from .running import shown
 from .sanitize import sanitize
 from .signals import asked_to_end, interrupt
 
@@ -43,7 +44,7 @@ def find_rate(make: Callable[[Path], Training]) -> None:
     from ..trainer.rate_range import rate_range
 
     with asked_to_end(interrupt), tempfile.TemporaryDirectory(prefix="s2sbot-") as folder:
-        with make(Path(folder) / "rates.bot") as run, drawn() as draw:
+        with make(Path(folder) / "rates.bot") as run, shown(run) as draw:
             loop = _walked(run.prepared_loop(), draw)
             points = _points(loop, draw)
         found = rate_range(loop, points)

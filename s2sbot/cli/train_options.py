@@ -93,7 +93,10 @@ OPTIONS: dict[str, list[tuple[tuple[str, ...], dict[str, Any]]]] = {
         ),
     ],
     "Length": [
-        (("--budget",), {"help": "Time to train, as 90s, 15m or 2h.  [default: 15m]"}),
+        (
+            ("--budget",),
+            {"help": "Time to train, as 90s, 15m or 2h; that of the whole run with --resume.  [default: 15m]"},
+        ),
         (("--epochs",), {"type": int, "help": "Passes over the corpus, instead of a budget."}),
         (("--steps",), {"type": int, "help": "Updates of the weights, instead of a budget."}),
         (

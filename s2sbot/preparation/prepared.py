@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import uuid
 from collections.abc import Generator, Iterable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bot import load_tokenizers
+from ..bot_files import open_regular
 from ..errors import CorpusError, SettingsError
 from ..files import read_json, write_json
 from ..plugins import Plugins
@@ -46,7 +48,7 @@ class Prepared:
 
     @classmethod
     def load(cls, folder: Path, tokenizers: tuple[Tokenizer, Tokenizer]) -> Prepared:
-        """Map into memory what a preparation wrote.
+        """Map into memory what a preparation wrote; what a run has adopted is compared with its hashes.
 
         Raises:
             CorpusError: where something is missing or damaged, or was written by another version.
@@ -55,6 +57,8 @@ class Prepared:
             data = read_json(folder / DATA)
             if data["format"] != FORMAT:
                 raise ValueError(f"its format is {data['format']}, not {FORMAT}")
+            if "sha256" in data:
+                _check_hashes(folder, data["sha256"])
             samples = tuple((tuple(ids), source, target) for ids, source, target in data["samples"])
             sides = SIDES if data["facts"].get("vectors") else ()
             vectors = tuple(
@@ -63,7 +67,7 @@ class Prepared:
             )
             train, valid = Packed.load(folder, "train"), Packed.load(folder, "valid")
             return cls(folder, train, valid, tokenizers, samples, data["facts"], vectors)
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise CorpusError(
                 f"the prepared data in {folder} cannot be read: {error}", "prepare it again, into a new folder"
             ) from error
@@ -120,8 +124,25 @@ def adopt(prepared: Prepared, folder: Path) -> Prepared:
                 _link(file, folder / file.name)
     data = read_json(prepared.folder / DATA)
     data["facts"]["uuid"] = str(uuid.uuid4())
+    data["sha256"] = _hashes(folder)
     write_json(folder / DATA, data)
     return Prepared.load(folder, prepared.tokenizers)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every array in a folder, by the file's name."""
+    return {file.name: _hash(file) for file in sorted(folder.glob("*.npy"))}
+
+
+def _hash(file: Path) -> str:
+    with open_regular(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]
+
+
+def _check_hashes(folder: Path, wanted: Mapping[str, str]) -> None:
+    for name, digest in wanted.items():
+        if _hash(folder / Path(name).name) != digest:
+            raise ValueError(f"{name} is cut short or changed")
 
 
 def _link(file: Path, link: Path) -> None:
@@ -140,5 +161,6 @@ def with_vectors(prepared: Prepared, path: Path) -> Generator[Progress, None, Pr
         save_array(prepared.folder / f"{side}.vectors.npy", numbers)
     data = read_json(prepared.folder / DATA)
     data["facts"]["vectors"] = said
+    data["sha256"] = _hashes(prepared.folder)
     write_json(prepared.folder / DATA, data)
     return Prepared.load(prepared.folder, prepared.tokenizers)

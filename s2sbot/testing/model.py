@@ -13,6 +13,7 @@ from .findings import Check, Finding, Started, require, run_checks
 from .forward import check_padding, check_selection, check_shapes, check_steps, check_vocabularies
 from .learning import check_by_heart, check_gradients
 from .mind import check_mind, check_mind_rows, check_mind_zeros
+from .output import check_output_layer
 from .search import check_batches, check_beam_of_one
 from .subject import Subject
 from .weights import check_embeddings, check_evaluation, check_saving, check_seeds, check_tables
@@ -35,6 +36,7 @@ CONTRACT: tuple[tuple[str, Callable[[Subject], None]], ...] = (
     ("no mind yet is a mind of zeros", check_mind_zeros),
     ("a mind is its row's own, and survives storage", check_mind_rows),
     ("tables of embeddings are its own", check_embeddings),
+    ("the loss by output_layer() equals that by project()", check_output_layer),
     ("sizes and presets are of knobs that it has", check_tables),
 )
 BY_HEART = ("copy", "reverse", "exchanges")

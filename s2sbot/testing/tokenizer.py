@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import TokenizerError
-from ..text.tokenizer import RESERVED, UNK, Tokenizer
+from ..text.tokenizer import RESERVED, UNK, SamplingTokenizer, Tokenizer
+from ..trainer.subwords import cut_anew
 from .findings import Check, Finding, Started, cause_of, require, run_checks
 
 __all__ = ["SAMPLE_LINES", "check_tokenizer", "tokenizer_checks"]
@@ -39,6 +40,10 @@ STRANGE = (
 """What no corpus holds and a user may still say."""
 EXPLICIT = (RESERVED + 4, 32, 64, 272, 400, 100_000)
 """Sizes of a vocabulary that may be asked for."""
+NUMBERS = (*range(12), 2**62)
+"""What pieces are drawn by; training gives numbers of up to 63 bits."""
+DRAWN_LINES = 500
+"""Lines that pieces are drawn of, where more are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +88,16 @@ def _check_ids(subject: _Subject) -> None:
     size = len(tokenizer)
     assert size > RESERVED, f"{size} ids: none beyond the {RESERVED} that are reserved"
     for text in subject.texts:
-        ids = tokenizer.encode(text)
-        assert isinstance(ids, list), f"encode({text!r:.50}) returns a {type(ids).__name__}, not a list"
-        other = [index for index in ids if type(index) is not int]
-        assert not other, f"encode({text!r:.50}) returns {other[0]!r}, a {type(other[0]).__name__}, not an int"
-        beyond = [index for index in ids if index != UNK and not RESERVED <= index < size]
-        assert not beyond, (
-            f"encode({text!r:.50}) returns {beyond[0]}, which is neither UNK nor in {RESERVED} to {size - 1}"
-        )
+        _check_range(tokenizer.encode(text), size, f"encode({text!r:.50})")
     assert any(UNK not in tokenizer.encode(line) for line in subject.lines), "it knows no line that it was trained on"
+
+
+def _check_range(ids: list[int], size: int, what: str) -> None:
+    assert isinstance(ids, list), f"{what} returns a {type(ids).__name__}, not a list"
+    other = [index for index in ids if type(index) is not int]
+    assert not other, f"{what} returns {other[0]!r}, a {type(other[0]).__name__}, not an int"
+    beyond = [index for index in ids if index != UNK and not RESERVED <= index < size]
+    assert not beyond, f"{what} returns {beyond[0]}, which is neither UNK nor in {RESERVED} to {size - 1}"
 
 
 def _check_round_trip(subject: _Subject) -> None:
@@ -199,6 +205,31 @@ def _check_nothing(subject: _Subject) -> None:
         assert isinstance(tokenizer.decode(tokenizer.encode("Hello.")), str), "decode() does not return a str"
 
 
+def _check_sampling(subject: _Subject) -> None:
+    """Of a tokenizer that has `sample`: the text stays, the number alone decides, and training sees other pieces."""
+    tokenizer = subject.trained()
+    if not isinstance(tokenizer, SamplingTokenizer):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(Path(folder))
+        again = subject.kind.load(Path(folder))
+    assert isinstance(again, SamplingTokenizer), "it has sample() only before it is saved and loaded"
+    lines = subject.lines[:DRAWN_LINES]
+    drawn = {(text, number): tokenizer.sample(text, number) for text in (*lines, *STRANGE) for number in NUMBERS}
+    # the other way round, so that neither the calls before nor this object can decide
+    for (text, number), ids in reversed(drawn.items()):
+        what = f"sample({text!r:.50}, {number})"
+        _check_range(ids, len(tokenizer), what)
+        whole = tokenizer.decode(tokenizer.encode(text))
+        assert tokenizer.decode(ids) == whole, f"{what} has the text {tokenizer.decode(ids)!r:.50}, not {whole!r:.50}"
+        assert tokenizer.sample(text, number) == ids, f"{what} is drawn in two ways"
+        assert again.sample(text, number) == ids, f"{what} is drawn otherwise after loading"
+    ways = (len({tuple(cut_anew(tokenizer, tokenizer.encode(line), n)) for n in NUMBERS}) for line in lines)
+    assert max(ways, default=0) > 1, (
+        "training would see every line in one way: sample() draws no other, or encode(decode(ids)) are other ids"
+    )
+
+
 CONTRACT: tuple[tuple[str, Callable[[_Subject], None]], ...] = (
     ("ids are whole numbers in range", _check_ids),
     ("a line comes back from its ids", _check_round_trip),
@@ -206,6 +237,7 @@ CONTRACT: tuple[tuple[str, Callable[[_Subject], None]], ...] = (
     ("the same lines make the same ids", _check_determinism),
     ("saving and loading change nothing", _check_saving),
     ("a damaged folder is a TokenizerError", _check_damage),
+    ("pieces that are drawn have the text of the line", _check_sampling),
     ("a given size is met or refused", _check_size),
     ("a corpus without text is learnt from or refused", _check_nothing),
 )

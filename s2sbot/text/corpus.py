@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import CorpusError, SettingsError
+from ..errors import CorpusError, SettingsError, shell_command
 from ..settings import nearest
 from ..tables import merge_tables
 from .dialogue import PairReader, Reader
@@ -61,7 +61,9 @@ class Corpus:
         """
         if self.files:
             found = listed_documents(self.path, self.files, self.languages)
-        elif not self.path.exists() and len(self.languages) == 2 and not _is_pattern(self.path):
+        elif not self.path.exists() and (
+            _has_sides(self.path, self.languages) or (len(self.languages) == 2 and not _is_pattern(self.path))
+        ):
             yield pair_document(self.path, self.languages)
             return
         else:
@@ -102,6 +104,15 @@ def _is_pattern(path: Path) -> bool:
     return any(sign in str(path) for sign in "*?[")
 
 
+def _has_sides(path: Path, languages: tuple[str, ...]) -> bool:
+    """Tell whether a path is the prefix of two files as it stands, whatever signs of a pattern are in it."""
+    try:
+        pair_document(path, languages)
+    except CorpusError:
+        return False
+    return len(languages) == 2
+
+
 def open_corpus(path: Path, *, source: str | None = None, target: str | None = None) -> Corpus:
     """Find out what `path` is: a file, a folder, an archive, a pattern of files, or a prefix of two files.
 
@@ -120,7 +131,8 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
     if exists and is_prepared(path):
         raise CorpusError(
             f"{path} is prepared already: its text is that of its sources once more",
-            f"train with it as it is, s2sbot train {path} --bot NAME.bot; {path / 'card.md'} says what is in it",
+            f"train with it as it is, {shell_command('s2sbot', 'train', path, '--bot', 'NAME.bot')};"
+            f" {path / 'card.md'} says what is in it",
         )
     if path.is_dir() and (path / "corpus.toml").is_file():
         corpus = _read_description(path)
@@ -131,6 +143,8 @@ def open_corpus(path: Path, *, source: str | None = None, target: str | None = N
             )
         return corpus
     name = path.name or path.resolve().name
+    if not exists and _has_sides(path, languages):
+        return Corpus(path, name, reader="moses", languages=languages)
     if exists or (_is_pattern(path) and any(True for _ in find_documents(path))):
         return Corpus(path, name, languages=languages)
     if languages:

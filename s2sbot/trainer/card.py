@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ..files import full_disk_explained, write_atomically
+from ..errors import shell_command
+from ..files import full_disk_explained, make_own_folder, write_atomically
 from ..pictures import line_chart
 from ..progress import Sample
 from ..record import Record
@@ -32,13 +33,14 @@ def write_card(loop: Loop, samples: Sequence[Sample]) -> None:
     record = record_of(loop)
     folder = loop.bot / PICTURES
     with full_disk_explained(folder):
-        folder.mkdir(exist_ok=True)
+        make_own_folder(folder)
     curves = dict(_curves(record, list(metric_lines(loop.bot))))
     for name, (_, picture) in curves.items():
         write_atomically(folder / name, picture.encode())
     for old in folder.glob("*.svg"):
         if old.name not in curves:
-            old.unlink()
+            with suppress(OSError):
+                old.unlink()
     record.write(loop.bot)
     lines = [*_head(loop.bot, record), *_figures(record)]
     lines += [line for name, (title, _) in curves.items() for line in (f"![{title}]({PICTURES}/{name})", "")]
@@ -190,7 +192,7 @@ def _machine(record: Record) -> list[str]:
 
 
 def _repeating(bot: Path, record: Record) -> list[str]:
-    lines = ["## Repeating it", "", "```sh", f"s2sbot rerun {shlex.quote(str(bot))}", "```", ""]
+    lines = ["## Repeating it", "", "```sh", shell_command("s2sbot", "rerun", bot), "```", ""]
     lines += ["trains again with the steps and settings of this card and says whether the metric holds. It was made by"]
     return [*lines, "", "```sh", record.command, "```", ""]
 

@@ -8,37 +8,38 @@ import os
 import re
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import torch
 from torch import Tensor
 
-from ..bot_files import DTYPES, check_folder, open_regular, parse_json, read_regular
-from ..files import full_disk_explained, kill_point, refuse_full_disk, sync_folder, write_file
+from ..bot_files import DTYPES, check_folder, open_regular, parse_json, read_regular, tensor_place
+from ..files import full_disk_explained, kill_point, make_own_folder, refuse_full_disk, sync_folder, write_file
 
 __all__ = [
     "Checkpoint",
     "checkpoint_bytes",
     "kept_states",
     "latest_checkpoint",
-    "optimizer_tensors",
     "remove_after",
-    "restore_optimizer",
+    "set_aside",
     "tensor_file",
 ]
 
 _PARTS: Final = ("weights", "optimizer", "average", "minds")
 _NAME: Final = re.compile(r"step-(0|[1-9][0-9]{0,17})(\.old)?")
+_DAMAGED: Final = re.compile(r"step-(0|[1-9][0-9]{0,17})\.damaged")
 _MANIFEST: Final = "manifest.json"
 _STATE: Final = "state.json"
 _JSON_BYTES: Final = 64 * 2**20
 _SPARE: Final = 2**20
 """Bytes beside the tensors that have to fit on the disk too."""
 _CHUNK: Final = 2**20
+_TOO_MUCH: Final = (RecursionError, MemoryError, OverflowError)
 _CODES: Final = {getattr(torch, name): code for code, (name, _) in DTYPES.items()}
 
 
@@ -53,7 +54,7 @@ class Checkpoint:
 
     state    plain values: the run's own id, step, position in the data, seconds, plan, best so far, what was counted
     weights, optimizer  tensors by name
-    average  the running average of the weights, by number; empty where none is kept
+    average  the running average of the weights, by name; empty where none is kept
     minds    what the open dialogues have in mind, by number; empty for a model without a mind
     """
 
@@ -72,6 +73,8 @@ class Checkpoint:
     def save(self, folder: Path, *, keep: int) -> Path:
         """Write `step-N` into `folder`, whole or not at all, and remove all but the newest `keep` and the last anchor.
 
+        One of a step that this run has not come to is none of those; of the damaged ones, the newest is kept.
+
         Every file is hashed in the manifest; the folder gets its name last, when all of it is on the disk.
 
         Raises:
@@ -80,10 +83,11 @@ class Checkpoint:
         final = folder / f"step-{self.state['step']}"
         unfinished, aside = folder / f"{final.name}.tmp", folder / f"{final.name}.old"
         with full_disk_explained(final):
+            make_own_folder(folder)
             for left in folder.glob("step-*.tmp"):
                 shutil.rmtree(left, ignore_errors=True)
             refuse_full_disk(final, self.bytes, "a checkpoint")
-            unfinished.mkdir(parents=True)
+            unfinished.mkdir()
             try:
                 self._write(unfinished)
                 kill_point("checkpoint.written")
@@ -99,7 +103,8 @@ class Checkpoint:
                 shutil.rmtree(aside, ignore_errors=True)
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
-        _remove_old(folder, keep)
+        with suppress(OSError):
+            _remove_old(folder, keep, self.state["step"])
         kill_point("checkpoint.removed")
         return final
 
@@ -131,7 +136,7 @@ class Checkpoint:
                 raise ValueError("it is of another run")
             files = (f"{part}.safetensors" for part in _PARTS)
             return cls(state, *(_tensors(_verified(folder / name, manifest[name])) for name in files))
-        except (OSError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
+        except (OSError, LookupError, TypeError, AttributeError, *_TOO_MUCH, struct.error) as error:
             said = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise ValueError(f"{type(error).__name__}: {said}") from error
 
@@ -159,17 +164,22 @@ def tensor_file(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
 
 
 def _tensors(data: bytearray) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file that is known to be whole; they share its memory."""
-    start = 8 + struct.unpack_from("<Q", data)[0]
+    """Return the tensors of a safetensors file; they share its memory."""
+    start = _data_begins(data)
     found = {}
     for name, entry in json.loads(data[8:start]).items():
-        dtype, size = DTYPES[entry["dtype"]]
-        begin, end = entry["data_offsets"]
-        flat = torch.empty(0, dtype=getattr(torch, dtype))
-        if end > begin:
-            flat = torch.frombuffer(data, dtype=flat.dtype, count=(end - begin) // size, offset=start + begin)
-        found[name] = flat.view(entry["shape"])
+        place = tensor_place(name, entry)
+        if start + place.end > len(data):
+            raise ValueError(f"{name!r} lies beyond the end of its file")
+        flat = torch.empty(0, dtype=getattr(torch, DTYPES[place.dtype][0]))
+        if place.numbers:
+            flat = torch.frombuffer(data, dtype=flat.dtype, count=place.numbers, offset=start + place.begin)
+        found[name] = flat.view(place.shape)
     return found
+
+
+def _data_begins(data: bytes | bytearray) -> int:
+    return int(8 + struct.unpack_from("<Q", data)[0])
 
 
 def _manifest(folder: Path) -> dict[str, str]:
@@ -195,11 +205,25 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 def _verified(path: Path, wanted: str) -> bytearray:
     with open_regular(path) as stream:
-        data = bytearray(os.fstat(stream.fileno()).st_size)
+        size = os.fstat(stream.fileno()).st_size
+        if path.suffix == ".safetensors":
+            # one that has grown, to terabytes of holes perhaps, is refused before memory is asked for
+            _check_size(stream, size)
+        data = bytearray(size)
         stream.readinto(data)  # type: ignore[attr-defined]
     if hashlib.sha256(data).hexdigest() != wanted:
         raise ValueError(f"{path.name} is cut short or changed")
     return data
+
+
+def _check_size(stream: BinaryIO, size: int) -> None:
+    begins = _data_begins(stream.read(8))
+    if begins > min(size, _JSON_BYTES):
+        raise ValueError("the header of its tensors is cut short or changed")
+    entries = json.loads(stream.read(begins - 8)).values()
+    if begins + max((entry["data_offsets"][1] for entry in entries), default=0) != size:
+        raise ValueError("its tensors are cut short or changed")
+    stream.seek(0)
 
 
 def _state(folder: Path, manifest: Mapping[str, str]) -> Any:
@@ -235,27 +259,50 @@ def _is_anchor(folder: Path) -> bool:
     return state is not None and bool(state.get("anchor"))
 
 
-def _remove_old(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` checkpoints and the last anchor."""
-    steps = _steps(folder)
+def _remove_old(folder: Path, keep: int, last: int) -> None:
+    """Remove all but the newest `keep` checkpoints up to step `last`, the last anchor, and the newest damaged one."""
+    steps = [path for path in _steps(folder) if _step(path) <= last]
     anchor = next((path for path in steps if _is_anchor(path)), None)
     for old in steps[keep:]:
         if old != anchor:
             shutil.rmtree(old, ignore_errors=True)
+    damaged = [(int(match[1]), path) for path in folder.glob("*.damaged") if (match := _DAMAGED.fullmatch(path.name))]
+    for _, old in sorted(damaged)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def latest_checkpoint(
-    folder: Path, damaged: Callable[[Path, str], None], *, run: str | None = None, anchor: bool = False
+    folder: Path,
+    damaged: Callable[[Path, str], None],
+    *,
+    run: str | None = None,
+    anchor: bool = False,
+    check: Callable[[Checkpoint], None] = lambda checkpoint: None,
 ) -> Checkpoint | None:
-    """Return the newest checkpoint, or anchor, that is whole and of this run; tell `damaged` of every newer one."""
+    """Return the newest checkpoint, or anchor, that is whole and of this run; tell `damaged` of every newer one.
+
+    Args:
+        check: raises a ValueError for one that does not fit; that one counts as damaged.
+    """
     for path in _steps(folder):
         if anchor and not _is_anchor(path):
             continue
         try:
-            return Checkpoint.load(path, run=run)
+            checkpoint = Checkpoint.load(path, run=run)
+            check(checkpoint)
+            return checkpoint
         except ValueError as error:
             damaged(path, str(error))
     return None
+
+
+def set_aside(damaged: Iterable[Path]) -> None:
+    """Rename checkpoints that were passed over, so that they never take the place of one that is whole."""
+    for path in damaged:
+        aside = path.with_name(f"step-{_step(path)}.damaged")
+        with suppress(OSError):
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
 
 
 def remove_after(folder: Path, step: int) -> None:
@@ -267,8 +314,11 @@ def remove_after(folder: Path, step: int) -> None:
 
 
 def kept_states(folder: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the plain values of every checkpoint in which they are whole."""
-    for path in _steps(folder):
+    """Yield the plain values of every checkpoint in which they are whole; none where the folder cannot be read."""
+    paths: list[Path] = []
+    with suppress(OSError):
+        paths = _steps(folder)
+    for path in paths:
         state = _known_state(path)
         if state is not None:
             yield state
@@ -277,18 +327,3 @@ def kept_states(folder: Path) -> Iterator[Mapping[str, Any]]:
 def checkpoint_bytes(folder: Path) -> int:
     """Return how much all checkpoints take on the disk."""
     return sum(file.lstat().st_size for path in _steps(folder) for file in path.glob("*"))
-
-
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the state of an optimiser whose state is tensors, as Adam's is."""
-    state = optimizer.state_dict()["state"]
-    return {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
-
-
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Undo `optimizer_tensors`."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

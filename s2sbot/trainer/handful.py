@@ -45,8 +45,10 @@ def handful(packed: Packed, vocabulary: int) -> list[int]:
             found.append(row)
         if len(found) == 4 * MOST:
             break
+    if not found:
+        return []
     found.sort(key=lambda row: (len(packed.row(row)[1]), len(packed.row(row)[0]), row))
-    return [found[place] for place in sorted({round(place) for place in np.linspace(0, len(found) - 1, MOST)})] or []
+    return [found[place] for place in sorted({round(place) for place in np.linspace(0, len(found) - 1, MOST)})]
 
 
 def rows_verdict(prepared: Prepared, max_length: int) -> Verdict:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from ..bot import BotDescription, save_weights, write_description
+from ..bot_files import LARGEST_WEIGHTS, read_regular
 from ..errors import DiskError
-from ..files import full_disk_explained, kill_point, write_atomically
+from ..files import full_disk_explained, kill_point, make_own_folder, write_atomically
 from ..nn.encoder_decoder import EncoderDecoder, model_tensors
 from ..plugins import Plugins
 from ..preparation import Prepared
@@ -57,6 +59,7 @@ class Keeper:
 
     best     the best validations so far, best first, at most `keep_best`: (value of the metric, step)
     stalled  validations since the best one
+    hashes   SHA-256 of the file of some of the best, by its step
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Keeper:
         self.sign = -1.0 if higher_is_better else 1.0
         self.best: list[tuple[float, int]] = []
         self.stalled = 0
+        self.hashes: dict[int, str] = {}
         self._owed: list[_Owed] = []
 
     @property
@@ -122,9 +126,11 @@ class Keeper:
             owed = self._owed[0]
             if owed.best:
                 with full_disk_explained(self.folder):
-                    self.folder.mkdir(exist_ok=True)
+                    make_own_folder(self.folder)
                 data = save({name: tensor.detach().cpu().contiguous() for name, tensor in owed.tensors.items()})
-                write_atomically(self.folder / f"step-{int(owed.figures['step'])}.safetensors", data)
+                step = int(owed.figures["step"])
+                write_atomically(self._file(step), data)
+                self.hashes[step] = hashlib.sha256(data).hexdigest()
                 kill_point("best.written")
             if owed.bot:
                 self.write(owed.tensors, owed.figures)
@@ -142,18 +148,42 @@ class Keeper:
         ]
 
     def mean(self) -> dict[str, Tensor]:
-        """Return the mean of the best weights."""
-        kept = [load_file(self.folder / f"step-{step}.safetensors") for _, step in self.best]
+        """Return the mean of the best weights.
+
+        Raises:
+            ValueError: where a file is not what was written.
+            OSError: where one cannot be read.
+        """
+        kept = [load(self._read(step)) for _, step in self.best]
         return {
             name: torch.stack([part[name].double() for part in kept]).mean(0).to(tensor.dtype)
             for name, tensor in kept[0].items()
         }
 
-    def prune(self, needed: set[int]) -> None:
-        """Delete best weights that no checkpoint speaks of any more."""
-        for file in self.folder.glob("step-*.safetensors"):
-            if file.name not in {f"step-{step}.safetensors" for step in needed}:
-                file.unlink(missing_ok=True)
+    def _file(self, step: int) -> Path:
+        return self.folder / f"step-{step}.safetensors"
+
+    def _read(self, step: int) -> bytes:
+        data = read_regular(self._file(step), LARGEST_WEIGHTS)
+        if hashlib.sha256(data).hexdigest() != self.hashes.get(step):
+            raise ValueError(f"{self._file(step).name} is cut short or changed")
+        return data
+
+    def prune(self, states: Iterable[Mapping[str, Any]]) -> None:
+        """Delete best weights that no checkpoint speaks of any more, as far as that can be done."""
+        if self.folder.is_symlink():
+            return
+        try:
+            needed = {self._file(step) for state in states for _, step in state["keeper"]["best"]}
+        except (LookupError, TypeError, ValueError):
+            return  # of a checkpoint whose words are strange
+        if not needed:
+            return  # there are none yet, or the checkpoints cannot be read
+        with suppress(OSError):
+            for file in self.folder.glob("step-*.safetensors"):
+                if file not in needed:
+                    with suppress(OSError):
+                        file.unlink()
 
     def write(self, tensors: Mapping[str, Tensor], figures: Mapping[str, float]) -> None:
         """Make these weights those of the bot, in one rename.
@@ -199,7 +229,8 @@ class Keeper:
         kill_point("bot.described")
         for path in self.bot.glob("weights-*.safetensors"):
             if path.name != weights:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
 
     def _versions(self) -> dict[str, str]:
         offers = (
@@ -216,10 +247,12 @@ class Keeper:
 
     def to_json(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
-        return {"best": [list(each) for each in self.best], "stalled": self.stalled}
+        hashes = {str(step): self.hashes[step] for _, step in self.best if step in self.hashes}
+        return {"best": [list(each) for each in self.best], "stalled": self.stalled, "hashes": hashes}
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Undo `to_json`."""
         self.best = [(float(value), int(step)) for value, step in values["best"]]
         self.stalled = values["stalled"]
+        self.hashes = {int(step): digest for step, digest in values["hashes"].items()}
         self._owed = []

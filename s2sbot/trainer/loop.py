@@ -20,7 +20,7 @@ from . import card
 from .building import told_start
 from .checkpoint import kept_states, remove_after
 from .keeping import averaged_weights
-from .plan import COPIES, Plan, Trial, seconds_to_write, try_updates
+from .plan import COPIES, Plan, Trial, refuse_shorter, seconds_to_write, try_updates
 from .saving import patiently
 from .state import RunState
 from .stopping import Abandoned, stoppable
@@ -92,6 +92,7 @@ class Loop(RunState):
     def _begin(self, spent: float) -> Iterator[Progress]:
         """Try the machine, plan the run, say what it is, and save its beginning."""
         train = self.settings.train
+        refuse_shorter(train, self.plan, step=self.step, epochs=self.order.epochs, elapsed=self.elapsed)
         if self.processes.first:
             refuse_full_disk(self.bot, self.disk_needed, "the checkpoints of this run")
         if self.trial is None:
@@ -108,7 +109,9 @@ class Loop(RunState):
             self.plan = Plan.from_json(self.processes.of_first(plan.to_json))
             self.course = replace(self.course, steps=self.plan.steps, since=(0, 0.0))
             self.heard, self.finished = self.due, False
-            yield Progress(kind="prepare", message=self.plan.message)
+            # a run that goes on keeps its validations
+            advice = "" if self._resumed else self.plan.advice(train.validations)
+            yield Progress(kind="prepare", message=self.plan.message + advice)
         yield self._event("start", message=self._started(trial))
         if not self._resumed:
             self.saved = False
@@ -152,8 +155,8 @@ class Loop(RunState):
                 yield from self._average()
                 if not self._samples:
                     self._answer_samples()
-                yield from patiently(self.keeper.settle, self._notice, self._safe)
-                yield from patiently(self._write_card, self._notice, self._safe)
+                yield from patiently(self.keeper.settle, self._notice, self.safe)
+                yield from patiently(self._write_card, self._notice, self.safe)
                 self.finished = True
         self.finished = self.processes.of_first(lambda: self.finished)
         kill_point("loop.finished")
@@ -190,7 +193,7 @@ class Loop(RunState):
             load_model_tensors(self.model, own)
         told = f"the mean of the {len(self.keeper.best)} best: {train.metric} {figures[train.metric]:.2f}"
         if self.keeper.sign * figures[train.metric] <= self.keeper.sign * self.keeper.best[0][0]:
-            yield from patiently(partial(self.keeper.write, mean, figures), self._notice, self._safe)
+            yield from patiently(partial(self.keeper.write, mean, figures), self._notice, self.safe)
             yield self._notice(f"{told}; the bot has it")
         else:
             yield self._notice(f"{told}; the bot has the best one, which is better")
@@ -321,7 +324,7 @@ class Loop(RunState):
     def _checkpoint(self, *, anchor: bool = False, last: bool = False) -> Iterator[Progress]:
         """Save; where that fails the run goes on and it is tried again soon, but the last time it has to be done."""
         if last and self.processes.first:
-            yield from patiently(self.save_checkpoint, self._notice, self._safe)
+            yield from patiently(self.save_checkpoint, self._notice, self.safe)
         with self._timed():
             self.updater.replica.check()
             failed = self.processes.of_first(lambda: self._try_to_save(anchor=anchor)) if not last else ""
@@ -330,6 +333,8 @@ class Loop(RunState):
             yield self._notice(failed)
         elif self.saved:
             yield self._event("checkpoint")
+        elif last:
+            yield self._notice(f"the numbers are not finite, so they are not saved: safe is {self.safe()}")
 
     def _try_to_save(self, *, anchor: bool) -> str:
         every = self.settings.train.checkpoint_every
@@ -342,7 +347,7 @@ class Loop(RunState):
             return f"{error.message}: the run goes on, and is saved when there is room, tried again in {wait:,.0f} s"
         return ""
 
-    def _safe(self) -> str:
+    def safe(self) -> str:
         """Say what is on the disk."""
         steps = [f"the checkpoint of step {state['step']:,}" for state in kept_states(self.checkpoints)]
         bot = ["the bot"] if (self.bot / "bot.json").is_file() else []

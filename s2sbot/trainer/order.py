@@ -15,6 +15,8 @@ from ..settings import TrainSettings
 
 __all__ = ["Order", "shares_of"]
 
+MOST: Final = 1_000
+"""How often a pass may go through a corpus."""
 DRAWS: Final = 2**32
 """Added to the seed, so that what is left out has nothing to do with the order of the rest."""
 
@@ -108,11 +110,11 @@ def shares_of(weights: str, facts: Mapping[str, Any]) -> list[tuple[int, float]]
         raise SettingsError(
             f"train.corpus_weights cannot be {weights!r}", "write numbers with commas between, as 2,0.5"
         ) from error
-    if len(numbers) != len(corpora) or not all(0 < number <= 1_000 for number in numbers):
+    if len(numbers) != len(corpora) or not all(0 < number <= MOST for number in numbers):
         names = ", ".join(str(corpus["name"]) for corpus in corpora)
         raise SettingsError(
             f"train.corpus_weights cannot be {weights!r} for {len(corpora)} corpora: {names}",
-            "give a number above 0, up to 1,000, for each of them, in this order",
+            f"give a number above 0, up to {MOST:,}, for each of them, in this order",
         )
     if not all("rows" in corpus for corpus in corpora):
         raise SettingsError(

@@ -14,14 +14,16 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..errors import TrainingError
 from ..files import write_atomically
 from ..nn.dataset import Update
 from ..nn.encoder_decoder import model_tensors
 from ..nn.scoring import Minds
+from ..settings import TrainSettings
 from ..text.packed import Packed
 from .update import Updater
 
-__all__ = ["Plan", "Trial", "free_memory", "seconds_to_write", "try_updates"]
+__all__ = ["Plan", "Trial", "free_memory", "refuse_shorter", "seconds_to_write", "try_updates"]
 
 TRIED: Final = 2
 TIMED: Final = 4
@@ -33,6 +35,8 @@ OFF: Final = 0.025
 """How far from the budget, as a share of it, a run may be expected to end without a change."""
 COPIES: Final = {"adam": 4, "adamw": 4, "adadelta": 4, "adagrad": 3, "sgd": 2}
 """How often a model's weights are in memory while it learns: they, their gradients, and what the optimiser keeps."""
+SHARE: Final = 1 / 3
+"""Share of a run's time from which validations and checkpoints are too much of it."""
 ROOM: Final = 0.8
 """Share of the free memory that the largest update may be expected to take."""
 
@@ -182,6 +186,7 @@ class Plan:
     each     seconds of an update, as measured
     apart    seconds for validations and checkpoints
     changed  the step at which the plan was changed, and the number of steps before; none where it was not
+    short    whether there is no time for the fewest steps, which are made nevertheless; it is kept to then
     frozen   whether it is that of an earlier run, and changes where that one did, whatever the clock says
     """
 
@@ -192,6 +197,7 @@ class Plan:
     apart: float
     changed: tuple[int, int] | None = None
     frozen: bool = False
+    short: bool = False
 
     @classmethod
     def of(
@@ -205,16 +211,40 @@ class Plan:
             done: steps that were made before, and the seconds that they took with all around them.
         """
         steps, spent = done
-        more = max(MIN_STEPS, int((seconds - apart) / trial.seconds))
-        return cls(budget, spent + seconds, steps + more, trial.seconds, apart)
+        more = int((seconds - apart) / trial.seconds)
+        return cls(
+            budget,
+            max(0.0, spent + seconds),
+            steps + max(MIN_STEPS, more),
+            trial.seconds,
+            apart,
+            short=more < MIN_STEPS,
+        )
 
     @property
     def message(self) -> str:
         """Say it in a line."""
+        if self.short:
+            lacking = (
+                f"what is left of the budget of {self.budget:,.0f} s does not suffice"
+                if self.seconds
+                else f"preparing has used up the budget of {self.budget:,.0f} s"
+            )
+            return (
+                f"plan: {lacking}: {MIN_STEPS} steps of about {1e3 * self.each:,.0f} ms, and {self.apart:,.0f} s for"
+                " validations and checkpoints, are made nevertheless"
+            )
         return (
             f"plan: {self.steps:,} steps of about {1e3 * self.each:,.0f} ms, and {self.apart:,.0f} s for validations"
             f" and checkpoints, fill the {self.seconds:,.0f} s that are left of {self.budget:,.0f}"
         )
+
+    def advice(self, validations: int) -> str:
+        """Say how many validations would leave most of the time for steps, where so many do not."""
+        if validations == 1 or self.apart <= SHARE * self.seconds:
+            return ""
+        fewer = max(1, int(validations * SHARE * self.seconds / self.apart))
+        return f"; --set train.validations={fewer} leaves more of the time for steps"
 
     def corrected(self, step: int, elapsed: float, fraction: float) -> int | None:
         """Return how many steps the run should have, where that is not what was planned, and the plan may change.
@@ -223,7 +253,7 @@ class Plan:
         """
         if self.frozen:
             return self.steps if self.changed is not None and step == self.changed[0] else None
-        if self.changed is not None or fraction < JUDGED or step == 0:
+        if self.short or self.changed is not None or fraction < JUDGED or step == 0:
             return None
         if abs(elapsed / fraction / self.seconds - 1) <= OFF:
             return None
@@ -242,3 +272,25 @@ class Plan:
         """Undo `to_json`."""
         changed = values["changed"]
         return cls(**{**values, "changed": None if changed is None else (changed[0], changed[1])})
+
+
+def refuse_shorter(train: TrainSettings, plan: Plan | None, *, step: int, epochs: float, elapsed: float) -> None:
+    """Raise where a run that goes on is to end before where it is.
+
+    Args:
+        plan: what it had, where it was by a budget.
+        step, epochs, elapsed: where it is, `elapsed` in seconds.
+
+    Raises:
+        TrainingError: it says where that is.
+    """
+    if train.steps is not None and step > train.steps:
+        raise TrainingError(f"the run is at step {step:,} already", "--steps counts from its beginning: give more")
+    if train.epochs is not None and epochs > train.epochs:
+        raise TrainingError(
+            f"the run has made {epochs:.2f} passes already", "--epochs counts from its beginning: give more"
+        )
+    if train.budget and (plan is None or plan.budget != train.budget) and elapsed > train.budget:
+        raise TrainingError(
+            f"the run has taken {elapsed:,.0f} s already", "--budget is the time of the whole run: give more"
+        )

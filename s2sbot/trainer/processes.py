@@ -19,8 +19,8 @@ import psutil
 import torch
 from torch import Tensor
 
-from ..errors import S2SBotError, TrainingError
-from ..nn.device import choose_device, choose_precision, keep_memory
+from ..errors import S2SBotError, SettingsError, TrainingError
+from ..nn.device import choose_device, choose_precision, forget_shapes, keep_memory
 from ..settings import TrainSettings
 
 __all__ = ["Processes"]
@@ -29,10 +29,15 @@ T = TypeVar("T")
 
 PATIENCE: Final = timedelta(days=1)
 """How long processes wait for each other; one that dies is noticed at once, as its connections close."""
+MEETING: Final = timedelta(minutes=10)
+"""How long they wait for each other at the beginning, where each is started by hand."""
 LOOK_EVERY: Final = 0.1
 """Seconds between two looks at whether the first process is ready."""
 _READY: Final = "ready"
 _FAILED: Final = "failed"
+_ALONE: Final = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
+_MEETING_PLACE: Final = ("MASTER_ADDR", "MASTER_PORT")
+_START: Final = "start it with torchrun, which sets them all; to train with this process alone, unset them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Processes:
     local_rank   number of this process on its machine, from 0
     local_world  how many there are on its machine
     launch       what tells one call of torchrun from another, the same after a restart; empty without torchrun
+    launcher     process id of the torchrun that started it; 0 without one
     store        where they leave words for each other before they are connected; torchrun keeps it
     """
 
@@ -52,32 +58,34 @@ class Processes:
     local_rank: int = 0
     local_world: int = 1
     launch: str = ""
+    launcher: int = 0
     store: Any = field(default=None, repr=False, compare=False)
     _passed: deque[weakref.ref[Tensor]] = field(default_factory=lambda: deque(maxlen=64), repr=False, compare=False)
 
     @classmethod
     def join(cls) -> Processes:
-        """Return this process's place among those that torchrun has started; where it has not, the first of one."""
-        try:
-            names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-            rank, world, local_rank, local_world = (int(os.environ[name]) for name in names)
-        except (KeyError, ValueError):
-            return cls()
-        store = None
-        if world > 1:
-            from torch.distributed.distributed_c10d import PrefixStore
-            from torch.distributed.rendezvous import rendezvous
+        """Return this process's place among those that torchrun has started; where it has not, the first of one.
 
-            shared, _, _ = next(iter(rendezvous("env://")))
-            # a process may train one bot after another
-            number = shared.add(f"s2sbot/{rank}", 1)
-            store = PrefixStore(f"s2sbot/{number}", shared)
-        return cls(rank, world, local_rank, local_world, _launch(), store)
+        Raises:
+            SettingsError: where the environment tells its place only in part, or a place that cannot be.
+            TrainingError: where the processes do not meet.
+        """
+        place = _place()
+        if place is None:
+            return cls()
+        rank, world, local_rank, local_world = place
+        launcher = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else 0
+        return cls(rank, world, local_rank, local_world, _launch(), launcher, _meet(rank) if world > 1 else None)
 
     @property
     def first(self) -> bool:
         """Return whether this process is the one that writes and tells."""
         return self.rank == 0
+
+    @property
+    def abandoned(self) -> bool:
+        """Return whether torchrun has ended before the processes that it has started: nobody would end them."""
+        return bool(self.launcher) and os.getppid() != self.launcher
 
     def began(self, file: Path) -> bool:
         """Return whether this call of torchrun has begun a run before, as it has started its processes once more.
@@ -94,6 +102,9 @@ class Processes:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             torch.set_num_threads(train.threads or max(1, cores // self.local_world))
         keep_memory()
+        if train.precision != "bf16":
+            # for bf16 what is kept was worth a tenth of the speed
+            forget_shapes()
         device = choose_device(train.device, number=self.local_rank if together else None)
         choose_precision(train.precision, device)  # one that is not there is refused before anything is read
         return device
@@ -172,16 +183,36 @@ class Processes:
             dist.all_reduce(self._pass(tensor.detach()))
 
     def check_equal(self, digest: str) -> None:
-        """Raise where what should be the same in all processes is not.
+        """Raise where the weights, which should be the same in all processes, are not.
 
         Raises:
-            TrainingError: in all of them.
+            TrainingError: in the first process; SystemExit in the others, as it speaks for all.
         """
-        if self.any(self.of_first(lambda: digest) != digest):
-            raise TrainingError(
+        self._check_same(
+            digest,
+            TrainingError(
                 "the processes have come to different weights, so the run cannot go on",
                 "resume it from its last checkpoint; where it happens again, a device or its memory is faulty",
-            )
+            ),
+        )
+
+    def check_same_run(self, digest: str) -> None:
+        """Raise where processes are about to train other things: where each machine has a folder of its own.
+
+        Raises:
+            SettingsError: in the first process; SystemExit in the others, as it speaks for all.
+        """
+        self._check_same(
+            digest,
+            SettingsError(
+                "the processes have found different data, settings or checkpoints, so they cannot train together",
+                "start all with the same command, and give a folder that all machines see as --bot",
+            ),
+        )
+
+    def _check_same(self, digest: str, error: S2SBotError) -> None:
+        if self.any(self.of_first(lambda: digest) != digest):
+            raise error if self.first else SystemExit(error.exit_code)
 
     @contextmanager
     def one_voice(self) -> Iterator[None]:
@@ -195,7 +226,8 @@ class Processes:
     def leave(self, error: BaseException | None = None) -> None:
         """Go apart, at the end or because of an error.
 
-        Of an error that several have, or that follows from another's, the first to come here speaks.
+        Of an error that several have, or that follows from another's, the first to come here speaks; it says which
+        process it is, where it is not the first one.
 
         Raises:
             SystemExit: where another process says what went wrong.
@@ -217,8 +249,17 @@ class Processes:
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
             raise TrainingError(
                 "another process of this run has ended, so this one ends too",
-                "torchrun says below which one it was; go on with the same command and --resume",
+                "torchrun says below which one it was; go on with --bot and --resume: what was saved is untouched",
             ) from error
+        if not self.first and isinstance(error, S2SBotError):
+            error.message = f"{self._name}: {error.message}"
+        elif not self.first:
+            error.add_note(self._name)
+
+    @property
+    def _name(self) -> str:
+        where = f" on {socket.gethostname()}" if self.local_world < self.world else ""
+        return f"process {self.rank} of {self.world}{where}"
 
     def _pass(self, tensor: Tensor) -> Tensor:
         """Remember a tensor that is handed to the threads of gloo."""
@@ -243,6 +284,57 @@ class Processes:
             return bool(self.store.compare_set(_FAILED, "", str(self.rank)) == str(self.rank).encode())
         except dist.DistError:
             return self.first
+
+
+def _place() -> tuple[int, int, int, int] | None:
+    """Return rank, world, and both on this machine, as the environment has them; None where it says nothing of it.
+
+    Launchers other than torchrun may leave some of them out for a process that is alone.
+
+    Raises:
+        SettingsError: where they do so for one that is not, which would train by itself over the bot of the others.
+    """
+    given = {name: os.environ[name] for name in _ALONE if os.environ.get(name)}
+    try:
+        numbers = {name: int(text) for name, text in given.items()}
+    except ValueError as error:
+        told = ", ".join(f"{name}={text}" for name, text in given.items())
+        raise SettingsError(f"the environment has {told}, where whole numbers belong", _START) from error
+    if all(_ALONE[name] == number for name, number in numbers.items()) and len(numbers) < len(_ALONE):
+        return None
+    together = numbers.get("WORLD_SIZE", 2) > 1
+    missing = [name for name in (*_ALONE, *(_MEETING_PLACE if together else ())) if not os.environ.get(name)]
+    told = ", ".join(f"{name}={number}" for name, number in numbers.items())
+    if missing:
+        raise SettingsError(f"the environment has {told}, but not {', '.join(missing)}", _START)
+    rank, world, local_rank, local_world = (numbers[name] for name in _ALONE)
+    if not (0 <= rank < world and 0 <= local_rank < local_world <= world):
+        raise SettingsError(f"the environment has {told}: there is no such process", _START)
+    return rank, world, local_rank, local_world
+
+
+def _meet(rank: int) -> Any:
+    """Return where the processes of one training leave words for each other.
+
+    Raises:
+        TrainingError: where it is not there, or not all of them come.
+    """
+    from torch.distributed import DistError
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    try:
+        shared, _, _ = next(iter(rendezvous("env://", timeout=MEETING)))
+        shared.set_timeout(PATIENCE)
+        # a process may train one bot after another
+        number = shared.add(f"s2sbot/{rank}", 1)
+    except (DistError, ValueError) as error:
+        address, port = (os.environ[name] for name in _MEETING_PLACE)
+        raise TrainingError(
+            f"process {rank} cannot meet the others at {address}, port {port}: {str(error).splitlines()[0]}",
+            "start all of them with torchrun; where the port is taken, give another as --master-port",
+        ) from error
+    return PrefixStore(f"s2sbot/{number}", shared)
 
 
 def _launch() -> str:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from ..bot import read_description
-from ..errors import CorpusError, S2SBotError
+from ..bot_files import open_regular
+from ..errors import CorpusError, S2SBotError, shell_command
 from ..files import read_json, write_json
 from ..preparation import Prepared
 from ..record import Record
@@ -41,6 +42,7 @@ class Asked:
 
     settings  what was asked for of the four tables; `start` is the bot it begins from, `start_weights` the name of its
               weights, which holds a hash of them
+    typed     the command line, where it is that of `s2sbot rerun`
     """
 
     bot: str
@@ -53,6 +55,7 @@ class Asked:
     preset: str | None = None
     size: str | None = None
     settings: Tables = dataclasses.field(default_factory=dict)
+    typed: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write it into a training folder."""
@@ -71,6 +74,8 @@ class Asked:
     @property
     def command(self) -> str:
         """Return the command line that asks for the same, quoted for a shell."""
+        if self.typed:
+            return self.typed
         words = ["s2sbot", "train", *self.corpora, "--bot", self.bot]
         named = (("--from", self.start), ("--model", self.model), ("--preset", self.preset), ("--size", self.size))
         words += [word for name, value in named if value is not None for word in (name, value)]
@@ -99,6 +104,7 @@ def asked_of(run: Training) -> Asked:
         preset=run._preset,
         size=run._size,
         settings=run._given,
+        typed=shell_command(*run._typed) if run._typed else None,
     )
 
 
@@ -163,7 +169,7 @@ def _peak_memory() -> int | None:
 def metric_lines(bot: Path) -> Iterator[Mapping[str, Any]]:
     """Yield what `metrics.jsonl` holds, line by line; lines that cannot be read are passed over."""
     try:
-        with (bot / "training" / "metrics.jsonl").open(encoding="utf-8", errors="replace", newline="\n") as stream:
+        with open_regular(bot / "training" / "metrics.jsonl") as stream:
             for line in stream:
                 try:
                     values = json.loads(line)
@@ -171,7 +177,7 @@ def metric_lines(bot: Path) -> Iterator[Mapping[str, Any]]:
                     continue
                 if isinstance(values, dict) and "kind" in values and "step" in values:
                     yield values
-    except OSError:
+    except (OSError, ValueError):
         return
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ DECIDING: Final = ("cpu", "capability", "threads", "processes", "device", "gpu")
 class Rerun(Training):
     """The run of a record once more: the same corpora, settings and steps; see `Training`.
 
-    A run by a budget repeats its steps, not its seconds.
+    A run by a budget repeats its steps, not its seconds. Its own card names the command for `of`, the record's bot.
 
     Raises:
         CorpusError: on entering, where a corpus is not there; while preparing, where one has changed.
@@ -41,9 +42,18 @@ class Rerun(Training):
     """
 
     def __init__(
-        self, record: Record, bot: Path, *, corpora: Sequence[Path] = (), plugins: Plugins | None = None
+        self,
+        record: Record,
+        bot: Path,
+        *,
+        corpora: Sequence[Path] = (),
+        of: Path | None = None,
+        plugins: Plugins | None = None,
     ) -> None:
         asked = record.asked
+        if of is not None:
+            moved = [word for path in corpora for word in ("--corpus", path)]
+            self._typed = ("s2sbot", "rerun", of, "--bot", bot, *moved)
         self.record = record
         given = len(asked["corpora"]), len(asked["valid"])
         if corpora and len(corpora) not in (given[0], sum(given)):
@@ -103,7 +113,8 @@ class Rerun(Training):
 
 def _is_there(path: Path) -> bool:
     """Tell whether a path is a corpus: a file, a folder, a pattern, or the prefix of two files."""
-    return path.exists() or any(path.parent.glob(f"{path.name}*" if path.name else "*"))
+    names = (path.name, glob.escape(path.name))
+    return path.exists() or any(True for name in names for _ in path.parent.glob(f"{name}*"))
 
 
 def _settings(record: Record) -> Tables:

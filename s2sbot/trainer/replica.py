@@ -73,7 +73,7 @@ class Replica:
         """Raise where another process has come to other weights.
 
         Raises:
-            TrainingError: in all processes.
+            TrainingError: in the first process; SystemExit in the others.
         """
         if self._parallel is None:
             return
@@ -122,7 +122,7 @@ class Replica:
             if self._parallel is None or not out_of_memory(error):
                 raise
             raise TrainingError(
-                f"memory ran out in process {self.processes.rank} on the way back",
+                "memory ran out on the way back, when other processes could no longer be told",
                 "train anew with smaller batches, as --set train.batch_tokens=500",
             ) from error
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
+import hashlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -14,12 +15,12 @@ from typing import Self
 import filelock
 
 from ..bot import load_tokenizers, save_tokenizers
-from ..errors import SettingsError, TrainingError
+from ..errors import SettingsError, TrainingError, shell_command
 from ..files import full_disk_explained, kill_point, write_atomically
 from ..plugins import Plugins
 from ..preparation import Prepared, adopt, is_prepared, open_prepared, prepare, prepared_corpus, with_vectors
 from ..progress import Progress
-from ..run_settings import RunSettings, kind_of, model_of, resolve_settings
+from ..run_settings import kind_of, model_of, resolve_settings
 from ..settings import Tables
 from ..tables import merge_tables
 from ..text.corpus import open_corpus
@@ -27,7 +28,7 @@ from .course import model_width
 from .loop import Loop
 from .processes import Processes
 from .recording import asked_of
-from .resuming import resumed_settings
+from .resuming import Sitting, refuse_lost, remove_unfinished, settings_again, sit_down, start_again
 from .saving import save_left
 from .sizing import choose_size
 from .starting import Start, check_vectors, corpus_weights, refuse_other_data, refuse_other_languages
@@ -40,8 +41,11 @@ __all__ = ["Training"]
 class Training:
     """One training run: enter it, then walk through its events; see `s2sbot.training`.
 
-    Leaving it, by whatever way, saves a checkpoint; `stop` asks it to end after the step that is under way.
+    Leaving it, by whatever way, saves a checkpoint, but not of half a step, nor of numbers that are not finite: `saved`
+    tells, and an exception has a note that says what is safe. `stop` asks it to end after the step under way.
     """
+
+    _typed: tuple[str | Path, ...] = ()  # the words of a command that is not `s2sbot train`
 
     def __init__(
         self,
@@ -69,7 +73,9 @@ class Training:
         self._start_path, self._weights = start, tuple(weights)
         self._start: Start | None = None
         self._plugins = plugins or Plugins()
+        self._processes = Processes()
         self._leaving = ExitStack()
+        self._begun = False
         self._loop: Loop | None = None
         self._walk: Iterator[Progress] = iter(())
         self._ready: Loop | None = None
@@ -83,6 +89,21 @@ class Training:
     def learning(self) -> bool:
         """Return whether there is anything yet that stopping could save."""
         return self._loop is not None
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether it has been asked to end."""
+        return self._loop is not None and self._loop.stopping
+
+    @property
+    def saved(self) -> bool:
+        """Return whether all that has been learnt is in a checkpoint."""
+        return self._loop is None or self._loop.saved
+
+    @property
+    def safe(self) -> str:
+        """Return in words what is on the disk: the last checkpoint, and the bot."""
+        return self._loop.safe() if self._loop else "nothing yet"
 
     @property
     def first(self) -> bool:
@@ -108,7 +129,11 @@ class Training:
         self._processes = Processes.join()
         with self._processes.one_voice():
             if self._processes.first:
-                self._enter_first()
+                try:
+                    self._enter_first()
+                except BaseException:
+                    self._leaving.close()
+                    raise
         return self
 
     def _enter_first(self) -> None:
@@ -116,26 +141,23 @@ class Training:
         self._again = not self._resume and self._processes.began(self.folder / "launch")
         if self._again:
             self._resume = True
-            self.settings = RunSettings.from_file(self.folder / "settings.toml", self._plugins)
+            self.settings = settings_again(self, changed=False)
         elif self._resume:
-            self._check_resumable()
+            self.settings = settings_again(self)
         else:
             self._check_new()
         self._device = self._processes.place(self.settings.train)
-        self._made = not self.bot.exists()
+        made = [path for path in (self.bot / "tokenizer", self.folder, self.bot) if not path.exists()]
         with full_disk_explained(self.bot):
             self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock()
+        self._lock(made)
 
     def _meet(self) -> None:
         """Wait until the first process has prepared everything, and learn from it what to do."""
         words = self._processes.ready({"again": self._again, "resume": self._resume} if self._processes.first else {})
         if not self._processes.first:
             self._resume = words["resume"]
-            if self._resume and not words["again"]:
-                self._check_resumable()
-            else:
-                self.settings = RunSettings.from_file(self.folder / "settings.toml", self._plugins)
+            self.settings = settings_again(self, changed=self._resume and not words["again"])
             self._device = self._processes.place(self.settings.train)
         self._processes.connect(self._device)
 
@@ -159,6 +181,7 @@ class Training:
         if self._start_path is not None:
             self._start = Start.read(self._start_path, self._plugins)
             self._start.refuse(self._given, model=self._model_name, preset=self._preset, size=self._size)
+            self._start.refuse_other_languages([*self._corpora, *self._valid])
             if self._prepared is not None:
                 self._start.refuse_other_tokenizer(self._prepared)
             model = self._start.description.model
@@ -190,29 +213,15 @@ class Training:
         if not self.bot.exists():
             return
         if (self.folder / "settings.toml").is_file():
-            raise TrainingError(
-                f"{self.bot} is there already",
-                f"go on with `s2sbot train --bot {self.bot} --resume`, or give another --bot",
-            )
+            go_on = shell_command("s2sbot", "train", "--bot", self.bot, "--resume")
+            raise TrainingError(f"{self.bot} is there already", f"go on with `{go_on}`, or give another --bot")
         if not self.bot.is_dir() or {path.name for path in self.bot.iterdir()} - {"training", "tokenizer"}:
             raise TrainingError(f"{self.bot} is there already", "give another --bot")
-
-    def _check_resumable(self) -> None:
-        file = self.folder / "settings.toml"
-        if not file.is_file():
-            raise TrainingError(f"there is no run to resume in {self.bot}", "start one: leave --resume out")
-        before = RunSettings.from_file(file, self._plugins)
-        named = {
-            "CORPUS": self._paths,
-            "--valid": self._valid_paths,
-            "--preset": self._preset,
-            "--size": self._size,
-            "--source and --target": self._languages[0],
-            "--model": self._model_name not in (None, before.model),
-            "--from": self._start_path,
-            "--weight": self._weights,
-        }
-        self.settings = resumed_settings(before, self._given, named=named)
+        if (self.folder / "checkpoints").exists():
+            raise TrainingError(
+                f"{self.bot} is there already, with checkpoints and without training/settings.toml",
+                "put that file back and go on with --resume, or give another --bot",
+            )
 
     def __iter__(self) -> Iterator[Progress]:
         """Yield every event; plugins hear each before the caller does."""
@@ -224,9 +233,17 @@ class Training:
     def _told(self) -> Iterator[Progress]:
         """Tell plugins what is still to happen, and yield it."""
         for progress in self._walk:
-            if self._processes.first:
-                self._plugins.tell(self.bot, progress)
-            yield progress
+            for told in (progress, *self._left_alone(progress)):
+                if self._processes.first:
+                    self._plugins.tell(self.bot, told)
+                yield told
+
+    def _left_alone(self, last: Progress) -> Iterator[Progress]:
+        """Stop where torchrun has ended, as nobody else would end this process, and tell so, after what was last."""
+        if self._loop is None or self._loop.stopping or last.kind == "end" or not self._processes.abandoned:
+            return
+        self.stop()
+        yield replace(last, kind="notice", message="torchrun has ended, so the run stops too", transient=False)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -236,22 +253,24 @@ class Training:
                 alone = self._processes.world == 1
                 save_left(self._loop, self._told() if alone else iter(()), kind)
         finally:
-            self._leaving.close()
-            if self._processes.first and not (self.folder / "settings.toml").is_file():
-                self._remove_unfinished()
-            self._processes.leave(error)
+            if error is not None and not self.saved:
+                error.add_note(f"what was learnt since the last checkpoint is not saved; safe is {self.safe}")
+            try:
+                self._leaving.close()
+            finally:
+                self._processes.leave(error)
 
-    def _remove_unfinished(self) -> None:
-        """Leave nothing of a preparation that did not come to its end."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.rmtree(self.bot / "tokenizer", ignore_errors=True)
-        if self._made:
-            shutil.rmtree(self.bot, ignore_errors=True)
+    def _remove_unfinished(self, made: Sequence[Path]) -> None:
+        """Leave nothing of a preparation that did not come to its end, and all of a run that began."""
+        if not (self._begun or (self.folder / "settings.toml").is_file()):
+            remove_unfinished(self.folder, made)
 
     def _events(self) -> Iterator[Progress]:
         loop: Loop | None = None
         if self._resume and self._processes.first:
             yield Progress(kind="prepare", message=f"resuming {self.bot}")
+            refuse_lost(self.bot)
+            self._start = start_again(self.bot, self._plugins)
         elif self._processes.first:
             loop = yield from self.prepared_loop()
             kill_point("run.prepared")
@@ -269,9 +288,18 @@ class Training:
         loop.stopping = self._loop is not None and self._loop.stopping
         self._loop = loop
         if self._resume:
-            yield from self._loop.restore()
+            yield from loop.restore()
+        self._check_same_run(loop)
+        if self._resume and self._processes.first:
+            yield from sit_down(loop)
         assert self._began is not None
         yield from self._loop.events(spent=time.monotonic() - self._began)
+
+    def _check_same_run(self, loop: Loop) -> None:
+        """Raise where other processes are about to go on with another run than this one."""
+        if self._processes.world > 1:
+            told = (loop.prepared.facts["uuid"], loop.step, self.settings.to_toml())
+            self._processes.check_same_run(hashlib.sha256(repr(told).encode()).hexdigest())
 
     def _make_loop(self, prepared: Prepared, processes: Processes | None = None) -> Loop:
         first = self._start.weights() if self._start else None
@@ -351,9 +379,12 @@ class Training:
             if self._processes.launch:
                 write_atomically(self.folder / "launch", self._processes.launch.encode())
             asked_of(self).write(self.folder)
+            Sitting.of(self.settings, self._device, processes=self._processes.world).write(self.folder)
             write_atomically(self.folder / "settings.toml", self.settings.to_toml().encode())
+        self._begun = True
 
-    def _lock(self) -> None:
+    def _lock(self, made: Sequence[Path]) -> None:
+        """Take the folder; of what is `made` for it, nothing stays where the run does not begin."""
         lock = filelock.FileLock(self.folder / "lock", timeout=0)
         try:
             self._leaving.enter_context(lock)
@@ -362,3 +393,5 @@ class Training:
         if not self._resume:
             # a run that ended between the first look and the lock has made it a bot
             self._refuse_existing()
+            # it is removed before the lock is let go, or another process might have begun there
+            self._leaving.callback(self._remove_unfinished, made)

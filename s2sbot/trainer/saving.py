@@ -36,7 +36,7 @@ def patiently(
         write()
     except DiskError as error:
         raise DiskError(
-            error.message, f"safe is {safe()}: free some space, then go on with the same command and --resume"
+            error.message, f"safe is {safe()}: free some space, then go on with --resume, and without the corpus"
         ) from error
 
 

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Generator
 from typing import Final
 
-import torch
-
 from ..plugins import Plugins
 from ..progress import Progress
 from ..run_settings import RunSettings
-from .building import build_model
+from .building import bytes_to_learn, count_parameters
 from .loop import Loop
+from .plan import ROOM, free_memory
 
 __all__ = ["choose_size"]
 
@@ -40,9 +39,10 @@ def choose_size(
             break
         settings = sized(size)
         # time is taken to grow with the weights; what is chosen is tried itself before its run is planned
-        with torch.device("meta"):
-            model = build_model(settings, loop.prepared, plugins, torch.device("meta"))
-        passes[size] = passes["small"] * trial.parameters / sum(each.numel() for each in model.parameters())
+        parameters = count_parameters(settings, loop.prepared, plugins)
+        if parameters is None or bytes_to_learn(parameters, settings) > ROOM * free_memory(loop.device):
+            break
+        passes[size] = passes["small"] * trial.parameters / parameters
         if passes[size] >= least_passes:
             chosen, taken = size, settings
     told = ", ".join(f"{count:,.1f} with size {size}" for size, count in passes.items())

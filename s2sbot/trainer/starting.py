@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from ..bot import BotDescription, load_model, load_tokenizers, read_description
@@ -21,6 +20,8 @@ from ..settings import DataSettings, Tables, build
 from ..text.corpus import Corpus
 from ..text.tokenizer import RESERVED, Tokenizer
 from ..text.vectors import vector_size
+from .building import without_memory
+from .order import MOST
 
 __all__ = ["Start", "check_vectors", "corpus_weights", "refuse_other_data", "refuse_other_languages"]
 
@@ -90,7 +91,7 @@ class Start:
         description = self.description
         kind = self.plugins.model(description.model)
         shapes = []
-        with torch.device("meta"):
+        with without_memory():
             for knobs in (build(kind.Config, description.config, "model"), config):
                 model = kind(knobs, description.source_vocab, description.target_vocab)
                 shapes.append({name: tuple(tensor.shape) for name, tensor in model_tensors(model).items()})
@@ -100,6 +101,23 @@ class Start:
                 f" model.{', model.'.join(given.get('model', {}))}",
                 "leave it out, or train a new bot without --from",
             )
+
+    def refuse_other_languages(self, corpora: Sequence[Corpus]) -> None:
+        """Raise where a translator is to learn to talk, a chat bot to translate, or either another language.
+
+        Raises:
+            SettingsError: it says what the bot speaks.
+        """
+        kind, languages = self.description.kind, self.description.languages
+        for corpus in corpora:
+            # the sides of a talk are called what they like
+            named = languages and corpus.languages and (kind == "translate" or len(languages + corpus.languages) == 2)
+            if corpus.kind != kind or (named and corpus.languages != languages):
+                other = _spoken(corpus.kind, corpus.languages)
+                raise SettingsError(
+                    f"{self.folder} {_spoken(kind, languages)}, and {corpus.path} {other}",
+                    "give a corpus of the same languages, or train a new bot without --from",
+                )
 
     def refuse_other_tokenizer(self, prepared: Path) -> None:
         """Raise where a corpus was prepared with another tokenizer than the bot's.
@@ -114,16 +132,29 @@ class Start:
             )
 
 
+def _spoken(kind: str, languages: Sequence[str]) -> str:
+    if kind == "translate":
+        return f"translates {languages[0]} to {languages[1]}"
+    return f"chats in {languages[0]}" if len(languages) == 1 else "chats"
+
+
 def corpus_weights(corpora: Sequence[Corpus], weights: Sequence[float]) -> str:
     """Return weights that are given in the order of corpora as the knob `train.corpus_weights` has them.
 
     Raises:
-        SettingsError: where there are not as many, or one is not above zero.
+        SettingsError: where there are not as many, or one is not above zero, or too large.
     """
     if len(weights) != len(corpora):
         raise SettingsError(
             f"{len(weights)} weights for {len(corpora)} corpora", "give --weight once for each corpus, in their order"
         )
+    for corpus, weight in zip(corpora, weights, strict=True):
+        if not 0 < weight <= MOST:
+            listed = ", ".join(str(each.path) for each in corpora)
+            raise SettingsError(
+                f"--weight {weight:g} for {corpus.path} cannot be",
+                f"give a number above 0, up to {MOST:,}, for each of them, in the order of the command: {listed}",
+            )
     # prepared corpora stand in the order of their names
     order = sorted(range(len(corpora)), key=lambda index: (corpora[index].name, str(corpora[index].path)))
     return ",".join(f"{weights[index]:g}" for index in order)
@@ -166,6 +197,6 @@ def check_vectors(settings: RunSettings, plugins: Plugins) -> None:
         SettingsError: where they do not fit the tables of the model.
     """
     size = vector_size(Path(str(settings.data.vectors)))
-    with torch.device("meta"):
+    with without_memory():
         model = plugins.model(settings.model)(settings.config, 2 * RESERVED, 2 * RESERVED)
     check_tables(model, (size, size))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..bot_files import check_folder, open_regular
 from ..errors import TrainingError
 from ..files import remove_temporaries
 from ..nn.encoder_decoder import load_model_tensors, model_tensors
@@ -25,10 +27,10 @@ from .checkpoint import (
     checkpoint_bytes,
     kept_states,
     latest_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
+    set_aside,
 )
 from .course import Course, model_width
+from .fitting import all_finite, check_fits, learning_parameters, optimizer_tensors, restore_optimizer
 from .keeping import Keeper
 from .order import Order
 from .plan import COPIES, Plan, Trial
@@ -133,9 +135,10 @@ class RunState:
         """Go back to the newest checkpoint that is whole; name those that are not.
 
         Raises:
-            TrainingError: where there are checkpoints and none of them can be used.
+            TrainingError: where there are checkpoints and none of them can be used, or a link leads out of the bot.
         """
         damaged: list[str] = []
+        self._refuse_links()
         if self.processes.first:
             for folder in (self.bot, self.bot / "training", self.keeper.folder):
                 remove_temporaries(folder)
@@ -145,37 +148,57 @@ class RunState:
         if checkpoint is None and damaged:
             raise TrainingError(
                 f"no checkpoint in {self.checkpoints} can be used",
-                "to begin the run anew, delete that folder; a bot that is there can be talked to",
+                "where training/settings.toml was changed by hand, put it back as it was; to begin the run anew, delete"
+                " that folder; a bot that is there can be talked to",
             )
         if checkpoint is None:
             yield Progress(kind="prepare", message="no checkpoint yet: starting from the beginning")
             return
-        try:
-            self.take(checkpoint)
-        except (RuntimeError, KeyError, ValueError) as error:
-            raise TrainingError(
-                f"the checkpoint of step {checkpoint.state['step']:,} does not fit training/settings.toml:"
-                f" {' '.join(str(error).split())[:200]}",
-                "settings of a run are not changed by hand: put them back as they were",
-            ) from error
+        self.take(checkpoint)
         self._resumed = True
         self.elapsed = self._told_at = self._saved_at = checkpoint.state["elapsed"]
         yield Progress(kind="prepare", message=f"going on from step {self.step:,}", step=self.step)
 
+    def _refuse_links(self) -> None:
+        """Raise where something that is written, or in which files are deleted, is not the bot's own."""
+        training = self.bot / "training"
+        for path in (self.checkpoints, self.keeper.folder, training / "data", self.bot / "card"):
+            try:
+                check_folder(path)
+            except (OSError, ValueError) as error:
+                raise _not_its_own(path, error) from error
+        try:
+            with suppress(OSError):
+                open_regular(training / "metrics.jsonl").close()
+        except ValueError as error:
+            raise _not_its_own(training / "metrics.jsonl", error) from error
+
     def _latest(self, damaged: list[str], *, anchor: bool = False) -> Checkpoint | None:
-        """Return the newest checkpoint, or anchor, that is whole, and add those that are not to `damaged`."""
+        """Return the newest checkpoint, or anchor, that is whole and fits, and add those that are not to `damaged`.
+
+        Where there is one, those are set aside: they would be kept as the newest, and push out the ones that are whole.
+        """
+        passed: list[Path] = []
 
         def pass_over(path: Path, cause: str) -> None:
+            passed.append(path)
             damaged.append(f"{path.name}: {cause}")
 
-        return latest_checkpoint(self.checkpoints, pass_over, run=self._run, anchor=anchor)
+        found = latest_checkpoint(
+            self.checkpoints, pass_over, run=self._run, anchor=anchor, check=lambda each: check_fits(self, each)
+        )
+        if found is not None and self.processes.first:
+            set_aside(passed)
+        return found
 
     def take(self, checkpoint: Checkpoint) -> None:
         """Make everything as it was when the checkpoint was written, but for the time that has passed."""
         state = checkpoint.state
         load_model_tensors(self.model, checkpoint.weights)
-        restore_optimizer(self.updater.optimizer, checkpoint.optimizer)
-        self.updater.restore(state["updater"], checkpoint.average)
+        names = learning_parameters(self.model)
+        restore_optimizer(self.updater.optimizer, names, checkpoint.optimizer)
+        average = [checkpoint.average[name] for name in names if checkpoint.average]
+        self.updater.restore(state["updater"], {f"{number:05}": tensor for number, tensor in enumerate(average)})
         self.minds.state = tuple(checkpoint.minds[name].to(self.device) for name in sorted(checkpoint.minds))
         self.step, self.order.epoch, self.order.position = state["step"], state["epoch"], state["position"]
         self.validations = list(state["validations"])
@@ -192,6 +215,8 @@ class RunState:
 
     def checkpoint(self, *, anchor: bool) -> Checkpoint:
         """Return the run as it is; the tensors are its own, and change with it."""
+        names = learning_parameters(self.model)
+        optimizer = optimizer_tensors(self.updater.optimizer, names)
         return Checkpoint(
             {
                 "run": self._run,
@@ -204,14 +229,15 @@ class RunState:
                 "course": self.course.to_json(),
                 "plan": self.plan.to_json() if self.plan else None,
                 "updater": self.updater.to_json(),
+                "tensors": {"optimizer": len(optimizer), "minds": len(self.minds.state)},
                 "keeper": self.keeper.to_json(),
                 "validations": self.validations,
                 "heard": self.heard,
                 "finished": self.finished,
             },
             model_tensors(self.model),
-            optimizer_tensors(self.updater.optimizer),
-            {f"{number:05}": tensor for number, tensor in enumerate(self.updater.average)},
+            optimizer,
+            dict(zip(names, self.updater.average, strict=False)),
             {f"{number:03}": part for number, part in enumerate(self.minds.state)},
         )
 
@@ -226,7 +252,7 @@ class RunState:
         # a checkpoint does not know of a validation of which the bot knows nothing
         self.keeper.settle()
         self.checkpoint(anchor=anchor).save(self.checkpoints, keep=self.settings.train.keep_checkpoints)
-        self.keeper.prune({step for state in kept_states(self.checkpoints) for _, step in state["keeper"]["best"]})
+        self.keeper.prune(kept_states(self.checkpoints))
         self._saved_at = self.elapsed
         self.saved = True
 
@@ -260,7 +286,8 @@ class RunState:
         return self.prepared.named(update.turns[0]) if update else f"step {step:,}"
 
 
-def all_finite(tensors: Iterable[Tensor]) -> bool:
-    """Return whether all numbers are finite; both ends of a tensor are nan where one of its numbers is."""
-    ends = [end for tensor in tensors if tensor.is_floating_point() and tensor.numel() for end in tensor.aminmax()]
-    return all(bool(torch.isfinite(end)) for end in ends)
+def _not_its_own(path: Path, error: Exception) -> TrainingError:
+    said = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return TrainingError(
+        f"cannot go on in {path}: {said}", "put back what the run has written: nothing outside of the bot is touched"
+    )

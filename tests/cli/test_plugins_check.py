@@ -97,7 +97,7 @@ def test_a_model_of_a_third_party(install, check):
     done = check("mean", "--set", "model.size=32")
     first, *rows = done.stdout.splitlines()
     assert first.split() == ["check", "result", "seconds"]
-    assert len(rows) == 19
+    assert len(rows) == 20
     assert all(row.split()[-2] == "ok" for row in rows)
     assert rows[-1].startswith("it learns by heart: exchanges")
     assert done.stderr.splitlines()[-1] == "checking: it learns by heart: exchanges"
@@ -112,7 +112,7 @@ def test_a_tokenizer_as_json(check):
         "distribution": "s2sbot",
         "passed": True,
     }
-    assert len(facts["checks"]) == 8
+    assert len(facts["checks"]) == 9
     assert all(each["cause"] is None and each["seconds"] >= 0 for each in facts["checks"])
 
 

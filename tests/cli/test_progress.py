@@ -124,10 +124,40 @@ def test_a_terminal_shows_notices_and_keeps_the_line_of_figures(live):
         Progress(kind="step", step=11, loss=0.5, transient=True, elapsed=30.0, remaining=10.0),
         Progress(kind="notice", message="3 updates [were] skipped"),
         Progress(kind="checkpoint"),
+        width=90,
     )
     assert "3 updates [were] skipped" in lines
     assert task.description == "step 11 · epoch 0.00 · loss 0.500 · 0:10 left · validation 7.50"
     assert (task.completed, task.total) == (0.75, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("width", "figures"),
+    [
+        (
+            130,
+            "step 1,200 · epoch 1.50 · loss 3.250 · 9,876 tokens/s · 2 updates skipped · 1:15 left · validation 7.50",
+        ),
+        (110, "step 1,200 · epoch 1.50 · loss 3.250 · 2 updates skipped · 1:15 left · validation 7.50"),
+        (80, "step 1,200 · loss 3.250 · 2 updates skipped · 1:15 left"),
+        (60, "step 1,200 · loss 3.250 · 1:15 left"),
+        (40, "step 1,200 · 1:15 left"),
+    ],
+)
+def test_the_time_left_is_seen_on_a_narrow_terminal(live, width, figures):
+    step = Progress(
+        kind="step", step=1200, epoch=1.5, loss=3.25, tokens_per_second=9876.4, skipped=2, elapsed=5.0, remaining=75.0
+    )
+    _, task = live(validation(10, 7.5, 7.5), step, width=width)
+    assert task.description == figures
+
+
+def test_a_live_line_is_not_cut(monkeypatch):
+    console = Console(file=io.StringIO(), width=60, force_terminal=True, color_system=None, soft_wrap=True)
+    monkeypatch.setattr(shown, "Console", lambda **_: console)
+    with drawn() as draw:
+        draw(Progress(kind="step", step=1200, epoch=1.5, loss=3.25, tokens_per_second=9e3, elapsed=5.0, remaining=7e4))
+    assert "loss 3.250 · 19:26:40 left" in console.file.getvalue()
 
 
 def test_what_a_bot_says_cannot_steer_the_terminal(live, plain):

@@ -15,6 +15,7 @@ from s2sbot.testing import model_checks, reader_checks, tokenizer_checks
 from s2sbot.testing.tokenizer import SAMPLE_LINES
 
 ROOT = Path(__file__).parents[2]
+PLUGINS = Plugins()
 SIZES = ("hidden_size", "embedding_size", "size")
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -194,13 +195,12 @@ SAMPLES: dict[str, dict[str, Sample]] = {
 
 
 def shipped(kind: str) -> list[str]:
-    plugins = Plugins()
-    offers = {"model": plugins.models, "tokenizer": plugins.tokenizers, "reader": plugins.reader_offers}[kind]()
+    offers = {"model": PLUGINS.models, "tokenizer": PLUGINS.tokenizers, "reader": PLUGINS.reader_offers}[kind]()
     return [name for name, offer in offers.items() if offer.distribution == FIRST_PARTY]
 
 
 def offered(name: str) -> type[Reader] | type[PairReader]:
-    return Plugins().reader_offers()[name].value
+    return PLUGINS.reader_offers()[name].value
 
 
 def failures(findings) -> dict[str, str]:
@@ -218,14 +218,14 @@ def configured(config_kind, size: int):
 
 @pytest.mark.parametrize("name", shipped("model"))
 def test_model(name: str) -> None:
-    kind = Plugins().model(name)
+    kind = PLUGINS.model(name)
     small, larger = (configured(kind.Config, size) for size in (12, 32))
     assert failures(model_checks(kind, small, by_heart=larger)) == {}
 
 
 @pytest.mark.parametrize("name", shipped("tokenizer"))
 def test_tokenizer(name: str) -> None:
-    kind = Plugins().tokenizer(name)
+    kind = PLUGINS.tokenizer(name)
     assert failures(tokenizer_checks(kind, SAMPLE_LINES)) == {}
     assert failures(tokenizer_checks(kind, ["One line, and no more."])) == {}
 
@@ -240,7 +240,7 @@ def encoded(sample: Sample) -> Iterator[tuple[str, bytes | tuple[bytes, bytes]]]
 
 @pytest.mark.parametrize("name", shipped("reader"))
 def test_reader(name: str) -> None:
-    kind = Plugins().reader_offers()[name].value
+    kind = offered(name)
     assert SAMPLES.get(name), f"write a file that the reader {name!r} reads into SAMPLES"
     for title, sample in SAMPLES[name].items():
         for encoding, data in encoded(sample):

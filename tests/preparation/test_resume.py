@@ -21,16 +21,19 @@ from s2sbot.text import open_corpus
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals and fork")
 
+PLUGINS = Plugins()
 DATA = {"context_turns": 1, "test_share": 0.2, "near_duplicates": 0.95}
 STEPS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 
 
 @pytest.fixture(scope="module")
-def corpora(tmp_path_factory):
-    root = tmp_path_factory.mktemp("corpora")
-    write_films(root / "films", 16)
-    write_dialogues(root / "talk.jsonl", 12)
-    write_pairs(root / "pairs.tsv", 20)
+def corpora(once):
+    def write(root):
+        write_films(root / "films", 16)
+        write_dialogues(root / "talk.jsonl", 12)
+        write_pairs(root / "pairs.tsv", 20)
+
+    root = once("killed corpora", write)
     return [open_corpus(root / name) for name in ("films", "talk.jsonl", "pairs.tsv")]
 
 
@@ -43,15 +46,16 @@ def small_shards():
 
 @pytest.fixture(scope="module")
 def wanted(corpora, tmp_path_factory):
+    """Return what comes of them; made by each process, whose forks find all imported then."""
     out = tmp_path_factory.mktemp("wanted")
-    made(out, *corpora, **DATA)
+    made(out, *corpora, plugins=PLUGINS, **DATA)
     return hashes(out)
 
 
 def killed(corpora, out, *, steps: int | None = None, seconds: float | None = None) -> list[str] | None:
     """Prepare in a process that is killed after so many steps on files or so many seconds.
 
-    Returns what it said and which shards it read, or None where it was killed.
+    Returns what it said, which shards it read and how many steps it took, or None where it was killed.
     """
     log = out.with_name(f"{out.name}.log")
     log.unlink(missing_ok=True)
@@ -77,17 +81,17 @@ def _run_to_the_end(corpora, out, log, steps):  # pragma: no cover
 
         def count(event, arguments):
             nonlocal passed
-            if steps is not None and event in STEPS and str(arguments[0]).startswith(str(out)):
+            if event in STEPS and str(arguments[0]).startswith(str(out)):
                 passed += 1
-                if passed > steps:
+                if steps is not None and passed > steps:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         read = shards.read_shard
         told = []
         shards.read_shard = lambda work, shard, *rest: told.append(f"shard {shard.number}") or read(work, shard, *rest)
         sys.addaudithook(count)
-        told += made(out, *corpora, **DATA)[1]
-        log.write_text("\n".join(told))
+        told += made(out, *corpora, plugins=PLUGINS, **DATA)[1]
+        log.write_text("\n".join([*told, f"steps {passed}"]))
         code = 0
     finally:
         os._exit(code)
@@ -111,21 +115,14 @@ def check_going_on(corpora, out, wanted):
     assert not (out / WORK).exists()
 
 
-def count_of_steps(corpora, out) -> int:
-    """Return the number of steps on files that a preparation takes, found by halving."""
-    low, high = 1, 4_096
-    while low < high:
-        middle = (low + high) // 2
-        if killed(corpora, out / str(middle), steps=middle) is None:
-            low = middle + 1
-        else:
-            high = middle
-    return low
-
-
 @pytest.fixture(scope="module")
-def steps(corpora, tmp_path_factory):
-    return count_of_steps(corpora, tmp_path_factory.mktemp("steps"))
+def steps(corpora, wanted, once):
+    """Return the number of steps on files that a preparation takes."""
+
+    def count(folder):
+        (folder / "steps").write_text(killed(corpora, folder / "out")[-1].removeprefix("steps "))
+
+    return int((once("steps", count) / "steps").read_text())
 
 
 def test_a_kill_at_any_step_on_files_changes_nothing(corpora, wanted, steps, tmp_path):
@@ -229,13 +226,14 @@ def test_two_at_a_time_are_refused(corpora, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def long_corpus(tmp_path_factory):
+def long_corpus(once):
     """Return a folder that takes some seconds to read."""
-    folder = tmp_path_factory.mktemp("long") / "films"
-    folder.mkdir()
-    for number in range(24):
-        (folder / f"{number}.srt").write_text(film(number, 1_200))
-    return folder
+
+    def write(folder):
+        for number in range(24):
+            (folder / f"{number}.srt").write_text(film(number, 1_200))
+
+    return once("long films", write)
 
 
 def start(corpus, out, workers=2) -> subprocess.Popen[str]:
@@ -299,12 +297,13 @@ def finish(corpus, out, before) -> str:
 
 
 @pytest.fixture(scope="module")
-def long_hashes(long_corpus, tmp_path_factory):
-    out = tmp_path_factory.mktemp("long wanted") / "out"
-    process = start(long_corpus, out, 1)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0, said
-    return hashes(out)
+def long_hashes(long_corpus, once):
+    def prepare(folder):
+        process = start(long_corpus, folder / "out", 1)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+
+    return hashes(once("long wanted", prepare) / "out")
 
 
 linux_only = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")

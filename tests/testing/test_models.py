@@ -7,7 +7,7 @@ import re
 import pytest
 import torch
 import wrong_models as wrong
-from right_models import Config, Mindful, NearlyTied, Plain, Right
+from right_models import Adaptive, Config, Mindful, NearlyTied, Plain, ProjectsOtherwise, Right, SaysItsOutputLayer
 
 from s2sbot.nn import state_to_bytes
 from s2sbot.testing import check_model, model_checks
@@ -31,6 +31,7 @@ MIND = "it has a mind between turns where it says so, and only there"
 ZEROS = "no mind yet is a mind of zeros"
 MIND_ROWS = "a mind is its row's own, and survives storage"
 TABLES = "tables of embeddings are its own"
+OUTPUT = "the loss by output_layer() equals that by project()"
 KNOBS = "sizes and presets are of knobs that it has"
 
 WRONG_MODELS = [
@@ -82,6 +83,20 @@ WRONG_MODELS = [
     (wrong.TablesOfAnotherSize, TABLES, "the source's table has 29 rows for a vocabulary of 40"),
     (wrong.TablesOfNobody, TABLES, "the source's table is none of the model's parameters"),
     (wrong.TablesThatAreNone, TABLES, "the target's table is a Linear"),
+    (
+        wrong.OutputLayerWithoutItsBias,
+        OUTPUT,
+        r"losses of tokens by output_layer\(\) and by project\(\) in eval.* apart",
+    ),
+    (
+        wrong.OutputLayerWithoutItsDropout,
+        OUTPUT,
+        r"losses of tokens by output_layer\(\) and by project\(\) in training",
+    ),
+    (wrong.OutputLayerThatDoesNotLearn, OUTPUT, "gradients of output.weight by .* in evaluation: .* apart"),
+    (wrong.OutputLayerOfTheBeginning, OUTPUT, "losses of tokens"),
+    (wrong.OutputLayerIsALinear, OUTPUT, "returns a Linear, not a LinearOutput"),
+    (wrong.AdaptiveOutputLayerOfAnother, OUTPUT, "losses of tokens"),
     (wrong.UnknownSize, KNOBS, "there is no size huge"),
     (wrong.SizeOfAnUnknownKnob, KNOBS, "unknown key model.hidden"),
     (wrong.PresetOfAnUnknownTable, KNOBS, "the preset paper has a table models"),
@@ -94,11 +109,23 @@ def found(checks: list[Check]) -> dict[str, str | None]:
     return {finding.name: finding.cause for finding in run_checks(checks)}
 
 
-@pytest.mark.parametrize("kind", [Right, Plain, Mindful, NearlyTied, wrong.OpensAGateLater])
+RIGHT_MODELS = [
+    Right,
+    Plain,
+    Mindful,
+    NearlyTied,
+    SaysItsOutputLayer,
+    ProjectsOtherwise,
+    Adaptive,
+    wrong.OpensAGateLater,
+]
+
+
+@pytest.mark.parametrize("kind", RIGHT_MODELS)
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
 def test_what_is_right_passes(kind, cell):
     causes = found(checks_of_model(kind, Config(cell=cell)))
-    assert len(causes) == 16
+    assert len(causes) == 17
     assert {name: cause for name, cause in causes.items() if cause is not None} == {}
 
 
@@ -127,6 +154,9 @@ ALONE += [
     wrong.TablesOfNobody,
     wrong.FarFromTied,
     wrong.LosesABuffer,
+    wrong.OutputLayerWithoutItsBias,
+    wrong.OutputLayerWithoutItsDropout,
+    wrong.OutputLayerThatDoesNotLearn,
 ]
 
 

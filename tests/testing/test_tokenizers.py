@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import random
 import re
 from collections import Counter
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from s2sbot import PAD, RESERVED, UNK, TokenizerError
 from s2sbot.testing import check_tokenizer, tokenizer_checks
 
+DRAWN = "pieces that are drawn have the text of the line"
 LINES = ["is it far ?", "not very .", "it is a long way , is it not ?", "not at all ."]
 
 
@@ -199,6 +202,98 @@ class TrainsTwiceOnItsLines(Spaces):
         return super().train(lines, vocab_size) if count else cls([])
 
 
+class Pieces(Spaces):
+    """A word that is known is an id, or as many as it has characters, by chance; its beginning is one of them."""
+
+    def cut(self, word, whole):
+        return [self.ids[word]] if whole and word in self.ids else [self.ids.get(sign, UNK) for sign in word]
+
+    def encode(self, text):
+        return [index for word in text.split() for index in self.cut(f"_{word}", True)]
+
+    def sample(self, text, number):
+        chance = random.Random(number)
+        return [index for word in text.split() for index in self.cut(f"_{word}", chance.random() < 0.5)]
+
+    def decode(self, ids):
+        return "".join(self.words[index - RESERVED] for index in ids if index >= RESERVED).replace("_", " ").strip()
+
+    @classmethod
+    def train(cls, lines, vocab_size):
+        words = [f"_{word}" for line in lines for word in line.split()]
+        return super().train(
+            [" ".join(sorted({*words, *"".join(words)}, key=lambda word: (len(word), word)))], vocab_size
+        )
+
+
+class DrawsOtherText(Pieces):
+    def sample(self, text, number):
+        return super().sample(text.replace("far", "near"), number)
+
+
+class DrawsByChance(Pieces):
+    def sample(self, text, number):
+        return super().sample(text, random.getrandbits(32))
+
+
+class DrawsByTheCallsBefore(Pieces):
+    calls = 0
+
+    def sample(self, text, number):
+        self.calls += 1
+        return super().sample(text, self.calls)
+
+
+class DrawsByItself(Pieces):
+    made = itertools.count()
+
+    def __init__(self, words):
+        super().__init__(words)
+        self.salt = next(DrawsByItself.made)
+
+    def sample(self, text, number):
+        return super().sample(text, 1000 * self.salt + number)
+
+
+class DrawsOneWay(Pieces):
+    def sample(self, text, number):
+        return self.encode(text)
+
+
+class DrawsByTextAlone(Pieces):
+    def sample(self, text, number):
+        return super().sample(text, len(text))
+
+
+class DrawsEnd(Pieces):
+    def sample(self, text, number):
+        return [*super().sample(text, number), 3]
+
+
+class DrawsBySmallNumbers(Pieces):
+    def sample(self, text, number):
+        return super().sample(text, number.to_bytes(4, "little"))
+
+
+class DecodesWhatItEncodesOtherwise(Pieces):
+    """Keeps a space at the end that `decode` puts there, so that training takes no line for cut anew."""
+
+    def encode(self, text):
+        return super().encode(text) + ([self.ids["_"]] if text.endswith(" ") else [])
+
+    def sample(self, text, number):
+        return super().sample(text, number) + ([self.ids["_"]] if text.endswith(" ") else [])
+
+    def decode(self, ids):
+        return f"{super().decode(ids)} "
+
+
+class CannotDrawAfterLoading(Pieces):
+    @classmethod
+    def load(cls, folder):
+        return Spaces.load.__func__(Spaces, folder)
+
+
 WRONG_TOKENIZERS = [
     (TrueForNumbers, "ids are whole numbers in range", "returns True, a bool, not an int"),
     (TupleOfIds, "ids are whole numbers in range", "returns a tuple, not a list"),
@@ -219,6 +314,16 @@ WRONG_TOKENIZERS = [
     (ShufflesOnLoading, "saving and loading change nothing", "is encoded otherwise after loading"),
     (LoadRaisesAnything, "a damaged folder is a TokenizerError", r"without words\.json raises FileNotFoundError"),
     (LoadsNothing, "a damaged folder is a TokenizerError", r"passes over a missing words\.json"),
+    (DrawsOtherText, DRAWN, "has the text 'is it near .*', not 'is it far"),
+    (DrawsByChance, DRAWN, r"sample\(.*\) is drawn (in two ways|otherwise after)"),
+    (DrawsByTheCallsBefore, DRAWN, "is drawn in two ways"),
+    (DrawsByItself, DRAWN, "is drawn otherwise after loading"),
+    (DrawsOneWay, DRAWN, "training would see every line in one way"),
+    (DrawsByTextAlone, DRAWN, "training would see every line in one way"),
+    (DrawsEnd, DRAWN, "returns 3, which is neither UNK nor in 16 to"),
+    (DrawsBySmallNumbers, DRAWN, "OverflowError"),
+    (DecodesWhatItEncodesOtherwise, DRAWN, "training would see every line in one way"),
+    (CannotDrawAfterLoading, DRAWN, r"it has sample\(\) only before"),
     (TakesNoSize, "a given size is met or refused", "asked for 20 ids it makes"),
     (RefusesWithoutAHint, "a given size is met or refused", "is refused without a hint"),
     (RefusesWithAValueError, "a given size is met or refused", "ValueError: the corpus cannot support"),
@@ -226,15 +331,16 @@ WRONG_TOKENIZERS = [
 ]
 
 
-def test_a_right_tokenizer_passes():
-    assert [finding.cause for finding in tokenizer_checks(Spaces, LINES)] == [None] * 8
-    check_tokenizer(Spaces, iter(LINES))
+@pytest.mark.parametrize("kind", [Spaces, Pieces])
+def test_a_right_tokenizer_passes(kind):
+    assert [finding.cause for finding in tokenizer_checks(kind, LINES)] == [None] * 9
+    check_tokenizer(kind, iter(LINES))
 
 
 @pytest.mark.parametrize(("kind", "name", "cause"), WRONG_TOKENIZERS)
 def test_a_wrong_tokenizer_is_caught(kind, name, cause):
     findings = {finding.name: finding.cause for finding in tokenizer_checks(kind, LINES)}
-    assert len(findings) == 8, "a failure ends no other check"
+    assert len(findings) == 9, "a failure ends no other check"
     assert re.search(cause, findings[name] or "no cause"), findings[name]
     with pytest.raises(AssertionError):
         check_tokenizer(kind, LINES)
