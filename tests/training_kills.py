@@ -157,7 +157,9 @@ def forget(fault: str) -> None:
         if fault == "optimizer":
             checkpoint = dataclasses.replace(checkpoint, optimizer={})
         if fault == "average":
-            checkpoint = dataclasses.replace(checkpoint, average=dict(zip(checkpoint.average, self.updater.average, strict=True)))
+            checkpoint = dataclasses.replace(
+                checkpoint, average=dict(zip(checkpoint.average, self.updater.average, strict=True))
+            )
         if fault == "minds":
             checkpoint = dataclasses.replace(checkpoint, minds={})
         take(self, checkpoint)

@@ -108,7 +108,8 @@ def try_updates(
         TrainingError: where not even a single exchange fits into memory.
     """
     model, device = updater.model, updater.device
-    kept = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    # not where the model is: a GPU has no room to spare
+    kept = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
     scratch = Updater(
         model,
         replace(updater.train, ema=0.0),
