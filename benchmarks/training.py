@@ -47,6 +47,7 @@ from s2sbot.trainer.loop import Loop
 
 ROWS = 64
 PASSES = 3
+"""Times that a contender goes through the batches of a round."""
 OURS = "s2sbot"
 TARGETS = {False: 0.90, True: 0.80}
 """The share of the roofline that is asked of s2sbot, without input feeding and with it."""

@@ -3,7 +3,6 @@
 import importlib
 import json
 import os
-import pty
 import re
 import shlex
 import signal
@@ -11,11 +10,13 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import torch
 from click.testing import CliRunner
 from small import tables
+from terminals import closed_on
 
 import s2sbot
 from s2sbot.cli import main
@@ -84,24 +85,10 @@ def test_a_scheduler_s_signal_saves_and_the_command_it_says_goes_on(pairs, tmp_p
 
 
 def test_a_terminal_that_closes_loses_nothing(pairs, tmp_path, ended):
-    bot, (outer, inner) = tmp_path / "a.bot", pty.openpty()
-
-    def own_terminal():
-        import fcntl
-        import termios
-
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-    process = begin(
-        "train", pairs, "--bot", bot, *OPTIONS, "--steps", 100_000, "--set", "train.validations=20000",
-        stdin=inner, stdout=inner, stderr=inner, start_new_session=True, preexec_fn=own_terminal,
-    )  # fmt: skip
+    bot = tmp_path / "a.bot"
+    long = ("--steps", 100_000, "--set", "train.validations=20000")
+    process = closed_on(partial(begin, "train", pairs, "--bot", bot, *OPTIONS, *long))
     ended.append(process)
-    os.close(inner)
-    shown = ""
-    while "validation perplexity" not in shown:
-        shown += os.read(outer, 65536).decode(errors="replace")
-    os.close(outer)
     assert process.wait(60) == 75
     assert newest(bot).state["step"] > 0
 

@@ -160,6 +160,7 @@ def _check_place(run: RunState, state: Mapping[str, Any]) -> None:
     order.epoch, order.position = state["epoch"], state["position"]
     if not order.position < len(order.updates):
         raise ValueError(f"a pass has {len(order.updates)} updates, and it stands behind the {order.position}th")
+    run.order.share(order)
     course = Course.from_json(train, state["course"], width=run.course.width)
     counts = [course.cuts, course.falls, course.waited, *([] if course.steps is None else [course.steps])]
     if not all(map(_is_count, counts)) or not all(map(_is_number, course.since)):

@@ -20,7 +20,7 @@ from . import card
 from .building import told_start
 from .checkpoint import kept_states, remove_after
 from .keeping import averaged_weights
-from .plan import COPIES, Plan, Trial, refuse_shorter, seconds_to_write, try_updates
+from .plan import COPIES, Plan, Trial, seconds_to_write, try_updates
 from .saving import patiently
 from .state import RunState
 from .stopping import Abandoned, stoppable
@@ -92,7 +92,6 @@ class Loop(RunState):
     def _begin(self, spent: float) -> Iterator[Progress]:
         """Try the machine, plan the run, say what it is, and save its beginning."""
         train = self.settings.train
-        refuse_shorter(train, self.plan, step=self.step, epochs=self.order.epochs, elapsed=self.elapsed)
         if self.processes.first:
             refuse_full_disk(self.bot, self.disk_needed, "the checkpoints of this run")
         if self.trial is None:

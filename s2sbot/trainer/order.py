@@ -52,6 +52,10 @@ class Order:
             self._planned = (self.epoch, self._plan())
         return self._planned[1]
 
+    def share(self, other: Order) -> None:
+        """Take over what a copy of this one has planned, so that the same pass is not planned twice."""
+        self._planned = other._planned
+
     def _plan(self) -> list[Update]:
         seed, epoch, copies = self.train.seed, self.epoch, self._copies()
         if self.dialogues:

@@ -180,10 +180,14 @@ def _with(settings: RunSettings, changes: Mapping[str, Any]) -> RunSettings:
 def sit_down(loop: Loop) -> Iterator[Progress]:
     """Tell, once, what is otherwise than when the run went on before, and remember what it goes on with now.
 
+    Of several processes the first one does so; each refuses what cannot be.
+
     Raises:
         TrainingError: where it is to end before where it is; that is not remembered.
     """
     refuse_shorter(loop.settings.train, loop.plan, step=loop.step, epochs=loop.order.epochs, elapsed=loop.elapsed)
+    if not loop.processes.first:
+        return
     folder = loop.bot / "training"
     written, last = read_tables(folder / "settings.toml"), Sitting.read(folder)
     now = Sitting.of(loop.settings, loop.device, processes=loop.processes.world, written=written)

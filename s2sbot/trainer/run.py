@@ -290,7 +290,7 @@ class Training:
         if self._resume:
             yield from loop.restore()
         self._check_same_run(loop)
-        if self._resume and self._processes.first:
+        if self._resume:
             yield from sit_down(loop)
         assert self._began is not None
         yield from self._loop.events(spent=time.monotonic() - self._began)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from small import tables, write_pairs
+from terminals import closed_on
 
 import s2sbot
 from s2sbot.trainer.checkpoint import Checkpoint
@@ -93,19 +94,7 @@ def test_a_signal_saves_and_says_how_to_go_on_and_to_compare(endless, begin):
 
 
 def test_a_terminal_that_closes_loses_nothing(endless, begin):
-    def own_terminal():
-        import fcntl
-        import termios
-
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-
-    outer, inner = pty.openpty()
-    process = begin(endless, stdin=inner, stdout=inner, stderr=inner, start_new_session=True, preexec_fn=own_terminal)
-    os.close(inner)
-    shown = ""
-    while "validation perplexity" not in shown:
-        shown += os.read(outer, 65536).decode(errors="replace")
-    os.close(outer)
+    process = closed_on(partial(begin, endless))
     assert process.wait(60) == 75
     assert newest(rerun_of(endless))["step"] > 0
 
